@@ -1,0 +1,1 @@
+//! Decide, in integers, what is true, who is trusted and who earns what

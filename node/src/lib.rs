@@ -1,0 +1,1 @@
+//! Agree and remember: the consortium ledger over zenoh and RocksDB

@@ -1,0 +1,1 @@
+//! See, tell, earn: the agent and wallet of one vehicle

@@ -1,0 +1,1 @@
+//! Hear the road, judge it, serve it

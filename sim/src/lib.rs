@@ -1,0 +1,1 @@
+//! A town from a seed: traffic, adversaries, faults, and the demo

@@ -1,0 +1,1 @@
+//! The real binaries: crashed, partitioned and attacked

@@ -1,0 +1,53 @@
+//! What vehicles and roadside units say to each other, in bytes.
+//!
+//! Units, identities, signed messages, blocks, certificates, proofs and topics. This crate does no IO, reads
+//! no clock, and is all a vehicle needs in order to be heard, to be paid and to check what it is told.
+//!
+//! | question | module |
+//! |---|---|
+//! | in which units is the road described | [`units`], [`time`], [`cell`] |
+//! | who speaks | [`identity`], [`signed`], [`member`] |
+//! | what is said | [`observation`], [`report`], [`batch`], [`transaction`] |
+//! | what is agreed | [`block`], [`vote`], [`output`], [`state`] |
+//! | why believe it | [`merkle`], [`tree`], [`certificate`], [`proof`] |
+//! | how does it travel | [`codec`], [`topic`] |
+
+pub mod batch;
+pub mod block;
+pub mod cell;
+pub mod certificate;
+pub mod codec;
+pub mod consortium;
+pub mod hash;
+pub mod identity;
+pub mod member;
+pub mod merkle;
+pub mod observation;
+pub mod output;
+pub mod proof;
+pub mod report;
+pub mod signed;
+pub mod state;
+pub mod time;
+pub mod topic;
+pub mod transaction;
+pub mod tree;
+pub mod units;
+pub mod vote;
+
+pub use batch::{Batch, SignedBatch};
+pub use block::{Block, Body, Header, Height};
+pub use cell::Cell;
+pub use certificate::Certificate;
+pub use codec::{DecodeError, Message, decode, encode};
+pub use consortium::{ChainId, Consortium};
+pub use hash::Hash;
+pub use identity::{Address, KeyId, PublicKey, SecretKey};
+pub use member::{Member, Members};
+pub use observation::{Kind, Measure, Observation};
+pub use output::Output;
+pub use report::{Report, Sequence, SignedReport};
+pub use signed::{Signature, Signed, Verified};
+pub use time::Timestamp;
+pub use transaction::{Action, SignedTransaction, Transaction};
+pub use units::{Amount, Heading, Humidity, Place, Speed};

@@ -1,0 +1,218 @@
+//! What does a block put out?
+//!
+//! Everything that members computed from a block and that somebody may want proved: estimates, receipts,
+//! scores, payments. Outputs are the leaves under the header's outputs root; none is needed to go on.
+
+use serde::Serialize;
+use wincode::{SchemaRead, SchemaWrite};
+
+use crate::codec::Message;
+use crate::time::{Epoch, Slot};
+use crate::{Address, Amount, Cell, Hash, KeyId, Kind, Sequence, encode, merkle};
+
+/// What an estimate is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaWrite, SchemaRead, Serialize)]
+pub struct Item {
+    /// Which slot.
+    pub slot: Slot,
+    /// Which piece of road.
+    pub cell: Cell,
+    /// Which kind.
+    pub kind: Kind,
+}
+
+/// One consequence of a block.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize)]
+#[wincode(tag_encoding = "u8")]
+#[serde(tag = "output", rename_all = "snake_case")]
+pub enum Output {
+    /// What became of a report.
+    Receipt(Receipt),
+    /// What became of a transaction.
+    Transacted {
+        /// What the sender signed.
+        digest: Hash,
+        /// Whether it was done.
+        done: bool,
+    },
+    /// A figure of the final picture.
+    Estimate(Estimate),
+    /// How one vehicle's word on one item was scored.
+    Score(Score),
+    /// What one vehicle was paid for an epoch.
+    Payment(Payment),
+    /// What one roadside unit's operator was paid for an epoch.
+    OperatorPayment {
+        /// Which epoch.
+        epoch: Epoch,
+        /// The unit.
+        operator: Address,
+        /// Items it helped to serve, weighted by need, in [`crate::state::Q`].
+        served: u64,
+        /// What it got.
+        amount: Amount,
+    },
+    /// An epoch's sums.
+    EpochClosed(EpochClosed),
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize)]
+pub struct Receipt {
+    /// Whose report.
+    pub vehicle: KeyId,
+    /// Which one.
+    pub sequence: Sequence,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What the ledger made of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, SchemaWrite, SchemaRead, Serialize)]
+#[wincode(tag_encoding = "u8")]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// At least one of its observations counts.
+    Counted,
+    /// It was heard before, or is too old to tell.
+    HeardBefore,
+    /// The vehicle is not enrolled, or no longer.
+    NotEnrolled,
+    /// The vehicle is quarantined.
+    Quarantined,
+    /// All of its observations are too old, too new, out of bounds, or repeat an item.
+    NothingNew,
+}
+
+/// A figure of the final picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize)]
+pub struct Estimate {
+    /// Of what.
+    pub item: Item,
+    /// The value, in the kind's unit.
+    pub value: i32,
+    /// A 90 % interval's lower end.
+    pub low: i32,
+    /// A 90 % interval's upper end.
+    pub high: i32,
+    /// How many vehicles it rests on.
+    pub vehicles: u32,
+    /// Their weight, in [`crate::state::Q`].
+    pub weight: u64,
+    /// The weighted median distance from the value, in the kind's unit.
+    pub spread: i32,
+}
+
+/// How one vehicle's word on one item was scored. Fractions are in [`crate::state::Q`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize)]
+pub struct Score {
+    /// Which epoch it is paid in.
+    pub epoch: Epoch,
+    /// Who.
+    pub vehicle: KeyId,
+    /// On what.
+    pub item: Item,
+    /// What it said.
+    pub value: i32,
+    /// What was known before.
+    pub before: i32,
+    /// What the others say, as a difference from `before`.
+    pub others: i32,
+    /// `a`: agreement with the others on this item.
+    pub agreement: u32,
+    /// `b`: agreement that the same word would have had elsewhere.
+    pub anywhere: u32,
+    /// `q = a − b − [far off]`.
+    pub quality: i32,
+    /// Independent groups that could judge.
+    pub groups: u32,
+    /// `κ`: how much their judgement counts.
+    pub kappa: u32,
+    /// How scarce reports of this cell are, 1 to 4.
+    pub need: u32,
+    /// This reporter's share where more came than are needed.
+    pub share: u32,
+    /// How fresh the observation was.
+    pub freshness: u32,
+    /// `v = need · share · freshness · κ`.
+    pub worth: u32,
+    /// `v · q`.
+    pub points: i64,
+}
+
+/// What one vehicle was paid for an epoch. Fractions and points are in [`crate::state::Q`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize)]
+pub struct Payment {
+    /// Which epoch.
+    pub epoch: Epoch,
+    /// Who.
+    pub vehicle: KeyId,
+    /// The epoch's points: the sum of its scores'.
+    pub points: i64,
+    /// What was owed from before (0 or negative).
+    pub debt: i64,
+    /// Its reputation at the epoch's end, before this epoch's reports moved it.
+    pub reputation: u32,
+    /// What its points count for: reputation squared.
+    pub multiplier: u32,
+    /// `max(0, debt + points) · multiplier`.
+    pub useful: u64,
+    /// The worth of its well-reputed reports, times the multiplier.
+    pub base: u64,
+    /// Micro-tokens by usefulness.
+    pub by_use: Amount,
+    /// Micro-tokens by presence.
+    pub by_base: Amount,
+    /// What was paid: the sum of the two, within the cap.
+    pub amount: Amount,
+}
+
+/// An epoch's sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize)]
+pub struct EpochClosed {
+    /// Which epoch.
+    pub epoch: Epoch,
+    /// Tokens made for it.
+    pub minted: Amount,
+    /// Of the pool for vehicles (with what was carried), what was paid.
+    pub to_vehicles: Amount,
+    /// Paid to operators.
+    pub to_operators: Amount,
+    /// Put into the treasury.
+    pub to_treasury: Amount,
+    /// Left for the next epoch.
+    pub carry: Amount,
+    /// All vehicles' useful points.
+    pub useful_total: u64,
+    /// All vehicles' base points.
+    pub base_total: u64,
+    /// Merkle root of (address, cumulative amount).
+    pub payout_root: Hash,
+}
+
+impl Output {
+    /// The output's leaf under the outputs root.
+    pub fn leaf(&self) -> Hash {
+        merkle::leaf(&encode(self))
+    }
+
+    /// The vehicle that it concerns, where it concerns one.
+    pub fn vehicle(&self) -> Option<KeyId> {
+        match self {
+            Self::Receipt(receipt) => Some(receipt.vehicle),
+            Self::Score(score) => Some(score.vehicle),
+            Self::Payment(payment) => Some(payment.vehicle),
+            _ => None,
+        }
+    }
+}
+
+impl Message for Output {
+    const NAME: &'static str = "output";
+    const LEN_MAX: usize = 512;
+}
+
+/// The outputs root of a block.
+pub fn root(outputs: &[Output]) -> Hash {
+    merkle::root(&outputs.iter().map(Output::leaf).collect::<Vec<_>>())
+}

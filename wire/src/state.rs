@@ -1,0 +1,138 @@
+//! What does the ledger remember?
+//!
+//! The keys and values of the authenticated tree: what a balance, a reputation or a road's last estimate looks
+//! like to whoever checks a proof. How they change is `incentives`'.
+//!
+//! Fractions are in units of 1/65 536 ([`Q`]).
+
+use serde::{Deserialize, Serialize};
+use wincode::{SchemaRead, SchemaWrite};
+
+use crate::time::{Epoch, Slot};
+use crate::{Address, Amount, Cell, Hash, Height, KeyId, Kind, PublicKey, encode};
+
+/// One, in the ledger's fixed-point numbers.
+pub const Q: u64 = 65_536;
+
+/// Under which key something stands in the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaWrite, SchemaRead)]
+#[wincode(tag_encoding = "u8")]
+pub enum StateKey {
+    /// The ledger's own books: [`Books`].
+    Books,
+    /// An [`Account`].
+    Account(Address),
+    /// A [`Vehicle`].
+    Vehicle(KeyId),
+    /// A [`Road`].
+    Road(Cell, Kind),
+}
+
+impl StateKey {
+    /// The greatest length of a value, in bytes.
+    pub const VALUE_LEN_MAX: usize = 1024;
+
+    /// The bytes that are hashed to the key's place.
+    pub fn bytes(&self) -> Vec<u8> {
+        encode(self)
+    }
+}
+
+/// What the ledger keeps about itself. `minted − burned` is what all accounts hold, plus `treasury`, `carry`
+/// and what has not vested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Books {
+    /// The epoch that is open.
+    pub epoch: Epoch,
+    /// The first slot that is not settled yet.
+    pub slot: Slot,
+    /// Tokens ever made.
+    pub minted: Amount,
+    /// Tokens ever destroyed.
+    pub burned: Amount,
+    /// What the consortium as a whole holds.
+    pub treasury: Amount,
+    /// What the last epochs left for the next one's vehicles.
+    pub carry: Amount,
+    /// Merkle root of (address, cumulative amount), in OpenZeppelin's standard format, as of the last epoch.
+    pub payout_root: Hash,
+    /// Vehicles enrolled and not revoked.
+    pub vehicles: u32,
+}
+
+/// What an address holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Account {
+    /// What it can spend.
+    pub balance: Amount,
+    /// How many of its transactions were executed.
+    pub nonce: u64,
+}
+
+/// An enrolled vehicle.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Vehicle {
+    /// Its key.
+    pub key: PublicKey,
+    /// Its owner or fleet.
+    pub group: u64,
+    /// Since when.
+    pub enrolled_at: Height,
+    /// Whether its enrolment has ended for good.
+    pub revoked: bool,
+    /// What its record says.
+    pub standing: Standing,
+    /// Whether its reports count.
+    pub quarantine: Option<Quarantine>,
+    /// Pay that can still be slashed.
+    pub unvested: Amount,
+    /// All that it was ever paid.
+    pub earned: Amount,
+}
+
+/// A vehicle's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Standing {
+    /// Weight of good reports, in [`Q`].
+    pub good: u64,
+    /// Weight of bad reports, in [`Q`].
+    pub bad: u64,
+    /// Points owed from earlier epochs, 0 or negative, in [`Q`].
+    pub debt: i64,
+    /// Reports that others' reports could judge.
+    pub evaluated: u32,
+}
+
+impl Standing {
+    /// `good / (good + bad)`, in [`Q`].
+    pub fn reputation(&self) -> u32 {
+        let all = u128::from(self.good) + u128::from(self.bad);
+        if all == 0 {
+            0
+        } else {
+            (u128::from(self.good) * u128::from(Q) / all) as u32
+        }
+    }
+}
+
+/// A decision that a vehicle's reports no longer count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// The epoch of the decision.
+    pub since: Epoch,
+    /// How often this vehicle was quarantined, this time included.
+    pub times: u8,
+}
+
+/// What is known about one kind of thing on one piece of road.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Road {
+    /// The last published estimate, in the kind's unit.
+    pub value: i32,
+    /// The slot it is of.
+    pub slot: Slot,
+    /// Moving average of reporters per slot, in [`Q`].
+    pub heard: u32,
+    /// Moving average of the estimates: what the road is usually like.
+    pub usual: i32,
+}

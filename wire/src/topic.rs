@@ -1,0 +1,129 @@
+//! Where does a message travel?
+//!
+//! Every zenoh key expression of the project. `milepost/<chain>/…`:
+//!
+//! | key | what | who puts |
+//! |---|---|---|
+//! | `report/<coarse>/<cell>` | [`crate::SignedReport`] | vehicles |
+//! | `live/<coarse>/<cell>` | one unit's estimate, at once | roadside units |
+//! | `head` | [`crate::certificate::Head`] of each block | members |
+//! | `receipt/<vehicle>` | [`crate::proof::ReceiptNotice`] | the unit that heard |
+//! | `batch/<member>` | [`crate::SignedBatch`] | roadside units |
+//! | `bft/<member>` | consensus messages | members |
+//! | `body/<member>` | proposed blocks | members |
+//! | `tx/<sender>` | [`crate::SignedTransaction`] | anyone |
+//!
+//! and queryables `q/block/<height>`, `q/batch/<digest>`, `q/state/<key>`, `q/picture`, `q/explain/…`; liveliness
+//! tokens `member/<address>`.
+
+use crate::{Address, Cell, ChainId, Hash, Height, KeyId};
+
+/// The prefix of everything on one chain.
+pub fn root(chain: &ChainId) -> String {
+    format!("milepost/{chain}")
+}
+
+fn coarse(cell: Cell) -> String {
+    cell.coarse()
+        .map_or_else(|| "map".to_owned(), |index| index.to_string())
+}
+
+/// Where a report about `cell` is put.
+pub fn report(chain: &ChainId, cell: Cell) -> String {
+    format!("{}/report/{}/{cell}", root(chain), coarse(cell))
+}
+
+/// All reports.
+pub fn reports(chain: &ChainId) -> String {
+    format!("{}/report/**", root(chain))
+}
+
+/// Where a unit's live estimate of `cell` is put.
+pub fn live(chain: &ChainId, cell: Cell) -> String {
+    format!("{}/live/{}/{cell}", root(chain), coarse(cell))
+}
+
+/// The certified head of each block.
+pub fn head(chain: &ChainId) -> String {
+    format!("{}/head", root(chain))
+}
+
+/// Receipts for `vehicle`.
+pub fn receipt(chain: &ChainId, vehicle: KeyId) -> String {
+    format!("{}/receipt/{vehicle}", root(chain))
+}
+
+/// What one member or unit puts on `channel`.
+pub fn from_member(chain: &ChainId, channel: Channel, member: Address) -> String {
+    format!("{}/{}/{}", root(chain), channel.name(), hex::encode(member.0))
+}
+
+/// What everybody puts on `channel`.
+pub fn all_members(chain: &ChainId, channel: Channel) -> String {
+    format!("{}/{}/*", root(chain), channel.name())
+}
+
+/// What members and units say among themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Channel {
+    /// Votes, proposals, consensus certificates: small and urgent.
+    Bft,
+    /// Proposed blocks.
+    Body,
+    /// Batches of reports, and their acknowledgements.
+    Batch,
+    /// Presence.
+    Member,
+}
+
+impl Channel {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Bft => "bft",
+            Self::Body => "body",
+            Self::Batch => "batch",
+            Self::Member => "member",
+        }
+    }
+}
+
+/// Where `sender`'s transactions are put.
+pub fn transaction(chain: &ChainId, sender: KeyId) -> String {
+    format!("{}/tx/{sender}", root(chain))
+}
+
+/// All transactions.
+pub fn transactions(chain: &ChainId) -> String {
+    format!("{}/tx/*", root(chain))
+}
+
+/// Asks for a block with its certificate and batches.
+pub fn ask_block(chain: &ChainId, height: Height) -> String {
+    format!("{}/q/block/{height}", root(chain))
+}
+
+/// Asks for a batch.
+pub fn ask_batch(chain: &ChainId, digest: Hash) -> String {
+    format!("{}/q/batch/{digest}", root(chain))
+}
+
+/// Asks for a [`crate::proof::StateProof`] of an account.
+pub fn ask_account(chain: &ChainId, address: Address) -> String {
+    format!("{}/q/account/{}", root(chain), hex::encode(address.0))
+}
+
+/// Asks for a [`crate::proof::StateProof`] of a vehicle.
+pub fn ask_vehicle(chain: &ChainId, vehicle: KeyId) -> String {
+    format!("{}/q/vehicle/{vehicle}", root(chain))
+}
+
+/// Asks for the final picture: [`crate::proof::OutputsProof`]s, one a reply. Selector parameter
+/// `bbox=W,S,E,N` in degrees.
+pub fn ask_picture(chain: &ChainId) -> String {
+    format!("{}/q/picture", root(chain))
+}
+
+/// Asks for a vehicle's scores and payment of an epoch: [`crate::proof::OutputsProof`]s, one a reply.
+pub fn ask_explanation(chain: &ChainId, vehicle: KeyId, epoch: crate::time::Epoch) -> String {
+    format!("{}/q/explain/{vehicle}/{epoch}", root(chain))
+}
