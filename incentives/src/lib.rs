@@ -1,1 +1,53 @@
-//! Decide, in integers, what is true, who is trusted and who earns what
+//! Decide, in integers, what is true, who is trusted and who earns what.
+//!
+//! What the ledger executes: pure functions of the state, a block and its time. No clock, no IO, no float; maps
+//! in the order of their keys; arithmetic that stops at the end of its range. Two machines that execute the same
+//! blocks hold the same bytes.
+//!
+//! | question | module |
+//! |---|---|
+//! | with which numbers, and from where | [`params`], [`genesis`] |
+//! | what does the ledger know | [`state`], [`store`], `table`, `sighting` |
+//! | what follows from a block | [`apply`], `transact`, `hear`, `replay`, `motion` |
+//! | what is true, and what was a word worth | `settle`, `truth`, `score` |
+//! | who is trusted | `reputation` |
+//! | who is paid | `epoch`, `supply`, [`payout_tree`] |
+//! | does it all add up | [`audit`] |
+
+pub mod apply;
+pub mod audit;
+pub mod genesis;
+pub mod params;
+pub mod payout_tree;
+pub mod state;
+pub mod store;
+pub mod transact;
+
+mod epoch;
+mod fixed;
+mod hear;
+mod motion;
+mod replay;
+mod reputation;
+mod score;
+mod settle;
+mod sighting;
+mod supply;
+mod table;
+mod truth;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod scenario;
+#[cfg(test)]
+mod testing;
+
+pub use apply::{BlockInput, HeardBatch};
+pub use audit::{Audit, Unsound};
+pub use genesis::{Genesis, GenesisError};
+pub use params::{Params, ParamsError};
+pub use payout_tree::PayoutTree;
+pub use state::{State, Violation};
+pub use store::LoadError;
+pub use transact::Rejected;

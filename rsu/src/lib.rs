@@ -1,1 +1,39 @@
-//! Hear the road, judge it, serve it
+//! Hear the road, judge it, serve it: a ledger member with an ear and an API.
+//!
+//! The core, [`unit::Unit`], is a pure state machine beside the ledger node: `handle(now, input) -> outputs`.
+//! [`run`] carries it over zenoh in real time; the simulator carries it in virtual time.
+//!
+//! | question | module |
+//! |---|---|
+//! | which bytes are a report that counts | [`ear`], [`rate`], [`plausibility`] |
+//! | who passes it on, and when | [`handoff`], [`batcher`] |
+//! | what is the road like | [`live`], [`picture`] |
+//! | what became of a report | [`receipts`], [`finality`] |
+//! | what is told to whoever asks | [`served`], [`api`], [`queries`] |
+//! | how does a unit begin, and run | [`config`], [`home`], [`testnet`], [`run`], [`status`] |
+
+pub mod api;
+pub mod batcher;
+pub mod clock;
+pub mod config;
+pub mod ear;
+pub mod finality;
+pub mod handoff;
+pub mod home;
+pub mod live;
+pub mod picture;
+pub mod plausibility;
+pub mod queries;
+pub mod rate;
+pub mod receipts;
+pub mod recent;
+pub mod rfc3339;
+pub mod run;
+pub mod served;
+pub mod slots;
+pub mod status;
+pub mod testnet;
+pub mod unit;
+
+#[cfg(test)]
+mod samples;

@@ -1,1 +1,28 @@
-//! A town from a seed: traffic, adversaries, faults, and the demo
+//! A town from a seed: traffic, adversaries, faults, and the demo.
+//!
+//! Two shells around the cores that the real binaries run. [`town`] carries vehicles, roadside units and ledger
+//! nodes through virtual time, on one thread and in one order, so that a scenario and a seed give the same bytes
+//! on every machine. [`demo`] starts real members on loopback and plays the same drivers in real time.
+//!
+//! | question | module |
+//! |---|---|
+//! | what is to be played | [`scenario`] |
+//! | where does chance come from | [`rng`] |
+//! | what goes on on the roads | [`world`] |
+//! | what do vehicles say of it | [`behaviour`], [`driver`] |
+//! | what do members make of it | [`town`] |
+//! | what came of it | [`figures`] |
+//! | how far is it | [`progress`] |
+//! | and with real processes | [`demo`], [`play`], [`player`] |
+
+pub mod behaviour;
+pub mod demo;
+pub mod driver;
+pub mod figures;
+pub mod play;
+pub mod player;
+pub mod progress;
+pub mod rng;
+pub mod scenario;
+pub mod town;
+pub mod world;

@@ -49,16 +49,22 @@ pub enum DecodeError {
     },
 }
 
-/// Writes a message. Cost: one allocation, some ten nanoseconds per field.
+/// Writes a message. Cost: one allocation, about 7 ns per observation.
+///
+/// # Panics
+///
+/// Where one sequence takes more than 4 MiB in memory, which no message within its limits does. Lists without a
+/// limit, such as a whole state, are written piece by piece.
 pub fn encode<T>(value: &T) -> Vec<u8>
 where
     T: SchemaWrite<DefaultConfig, Src = T> + ?Sized,
 {
     wincode::serialize(value)
-        .expect("writing to memory fails only beyond the sequence limit, which every constructor keeps")
+        .expect("writing to memory fails only beyond the sequence limit, which every message keeps")
 }
 
-/// Reads a message that came from outside.
+/// Reads a message that came from outside. Cost: about 10 ns per observation, and 7 for writing it again. A
+/// sequence's length is believed up to 4 MiB in memory, reserved but not touched before its elements come.
 ///
 /// # Errors
 ///

@@ -30,6 +30,11 @@ impl ChainId {
         Ok(Self(text.to_owned()))
     }
 
+    /// Whether the text is one that [`ChainId::new`] takes; decoding cannot check it.
+    pub fn is_valid(&self) -> bool {
+        Self::new(&self.0).is_ok()
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

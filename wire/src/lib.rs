@@ -6,7 +6,7 @@
 //! | question | module |
 //! |---|---|
 //! | in which units is the road described | [`units`], [`time`], [`cell`] |
-//! | who speaks | [`identity`], [`signed`], [`member`] |
+//! | who speaks | [`identity`], [`signed`], [`many`], [`member`] |
 //! | what is said | [`observation`], [`report`], [`batch`], [`transaction`] |
 //! | what is agreed | [`block`], [`vote`], [`output`], [`state`] |
 //! | why believe it | [`merkle`], [`tree`], [`certificate`], [`proof`] |
@@ -20,6 +20,7 @@ pub mod codec;
 pub mod consortium;
 pub mod hash;
 pub mod identity;
+pub mod many;
 pub mod member;
 pub mod merkle;
 pub mod observation;

@@ -70,9 +70,59 @@ pub fn prove(leaves: &[Hash], index: usize) -> Option<Path> {
     })
 }
 
+/// All hashes of a tree, for whoever needs many paths.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// From the leaves upwards; where a level has an odd number of hashes, its last one stands in the next, too.
+    levels: Vec<Vec<Hash>>,
+}
+
+impl Tree {
+    /// Over hashed leaves. Cost: one hash per leaf.
+    pub fn new(leaves: Vec<Hash>) -> Self {
+        let mut levels = vec![leaves];
+        while let Some(below) = levels.last().filter(|level| level.len() > 1) {
+            let pairs = below.chunks(2).map(|pair| match pair {
+                [left, right] => inner(left, right),
+                alone => alone[0],
+            });
+            levels.push(pairs.collect());
+        }
+        Self { levels }
+    }
+
+    /// As [`root`].
+    pub fn root(&self) -> Hash {
+        match self.levels.last().map(Vec::as_slice) {
+            Some([root]) => *root,
+            _ => Hash::ZERO,
+        }
+    }
+
+    /// As [`prove`], without hashing.
+    pub fn prove(&self, index: usize) -> Option<Path> {
+        let count = self.levels[0].len();
+        if index >= count {
+            return None;
+        }
+        let siblings = self.levels.iter().enumerate().filter_map(|(height, level)| {
+            // An only hash, and the last of an odd number, have no sibling.
+            level.get((index >> height) ^ 1).copied()
+        });
+        Some(Path {
+            index: u32::try_from(index).ok()?,
+            count: u32::try_from(count).ok()?,
+            siblings: siblings.collect(),
+        })
+    }
+}
+
 impl Path {
     /// The root that this path leads to from `leaf`; `None` where the path cannot belong to its index and
     /// count.
+    ///
+    /// That the leaf is in the list is proved thereby, but not where: a root does not bind the list's length, and
+    /// the last of three leaves has the same path as the second of two.
     pub fn root(&self, leaf: Hash) -> Option<Hash> {
         fn climb(leaf: Hash, index: usize, count: usize, siblings: &[Hash]) -> Option<Hash> {
             if count == 1 {
@@ -116,6 +166,22 @@ mod tests {
                 );
             }
             assert_eq!(prove(&leaves, count), None);
+        }
+    }
+
+    #[test]
+    fn a_tree_has_the_same_root_and_the_same_paths() {
+        for count in 0..70 {
+            let leaves = leaves(count);
+            let tree = Tree::new(leaves.clone());
+            assert_eq!(tree.root(), root(&leaves));
+            for index in 0..=count {
+                assert_eq!(
+                    tree.prove(index),
+                    prove(&leaves, index),
+                    "leaf {index} of {count}"
+                );
+            }
         }
     }
 

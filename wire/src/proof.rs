@@ -124,6 +124,10 @@ impl StateProof {
 }
 
 impl OutputsProof {
+    /// The most outputs that fit, whatever they are, with paths under a million leaves: who has more to prove
+    /// sends more proofs.
+    pub const OUTPUTS_MAX: usize = 4096;
+
     /// Checks everything.
     ///
     /// # Errors
@@ -136,6 +140,10 @@ impl OutputsProof {
 }
 
 impl ReceiptNotice {
+    /// The most outputs that fit, whatever they are, with paths under a million leaves: who has more to tell
+    /// sends more notices.
+    pub const OUTPUTS_MAX: usize = 64;
+
     /// Checks the outputs against a header that was verified before.
     ///
     /// # Errors

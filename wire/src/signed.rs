@@ -9,6 +9,7 @@
 //! odd. It is a hint for verifying many signatures at once and is not signed: whether a signature is valid does
 //! not depend on it.
 
+use k256::Scalar;
 use k256::ecdsa::signature::hazmat::PrehashVerifier;
 use k256::ecdsa::{self, VerifyingKey};
 use wincode::{SchemaRead, SchemaWrite};
@@ -44,14 +45,26 @@ impl Signature {
     ///
     /// [`BadSignature`], also where `s` is the higher of the two.
     pub fn verify(&self, key: &VerifyingKey, digest: &Hash) -> Result<(), BadSignature> {
+        key.verify_prehash(&digest.0, &self.parse()?)
+            .map_err(|_| BadSignature)
+    }
+
+    /// `r` and `s` as numbers.
+    pub(crate) fn scalars(&self) -> Result<(Scalar, Scalar), BadSignature> {
+        let (r, s) = self.parse()?.split_scalars();
+        Ok((*r, *s))
+    }
+
+    /// Without the hint; refused where `r` or `s` is zero or not below the group's order, or `s` the higher.
+    fn parse(&self) -> Result<ecdsa::Signature, BadSignature> {
         let mut bytes = self.0;
         bytes[32] &= 0x7f;
         let signature = ecdsa::Signature::from_slice(&bytes).map_err(|_| BadSignature)?;
-        if signature.normalize_s() != signature {
-            return Err(BadSignature);
+        if signature.normalize_s() == signature {
+            Ok(signature)
+        } else {
+            Err(BadSignature)
         }
-        key.verify_prehash(&digest.0, &signature)
-            .map_err(|_| BadSignature)
     }
 }
 
@@ -64,7 +77,8 @@ pub struct Signed<T> {
     pub signature: Signature,
 }
 
-/// A message whose signature was checked. Only [`Signed::verify`] and [`Signed::sign`] make one.
+/// A message whose signature was checked. Only [`Signed::verify`], [`crate::many::verify_many`]
+/// and [`Signed::sign`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified<T> {
     signed: Signed<T>,
@@ -95,6 +109,11 @@ impl<T: Message> Signed<T> {
 }
 
 impl<T> Verified<T> {
+    /// For [`crate::many`] alone, which checks as [`Signed::verify`] does.
+    pub(crate) fn checked(signed: Signed<T>, digest: Hash) -> Self {
+        Self { signed, digest }
+    }
+
     /// What was signed: the message's own name among all messages of its chain.
     pub fn digest(&self) -> Hash {
         self.digest

@@ -104,14 +104,12 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// `good / (good + bad)`, in [`Q`].
+    /// `good / (good + bad)`, in [`Q`]; 0 without a record.
     pub fn reputation(&self) -> u32 {
         let all = u128::from(self.good) + u128::from(self.bad);
-        if all == 0 {
-            0
-        } else {
-            (u128::from(self.good) * u128::from(Q) / all) as u32
-        }
+        (u128::from(self.good) * u128::from(Q))
+            .checked_div(all)
+            .map_or(0, |fraction| fraction as u32)
     }
 }
 

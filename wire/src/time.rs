@@ -54,11 +54,12 @@ impl Timestamp {
     }
 
     /// To Unix time in milliseconds; the inverse of [`Timestamp::from_unix_millis`] except within a leap
-    /// second.
+    /// second, and near the end of time, which the air may bring.
     pub fn unix_millis(self) -> u64 {
-        let mut unix_ms = self.0 + EPOCH_UNIX_MS;
+        let naive = self.0.saturating_add(EPOCH_UNIX_MS);
+        let mut unix_ms = naive;
         for (count, from) in LEAP_SECONDS_UNIX.iter().enumerate().rev() {
-            let candidate = (self.0 + EPOCH_UNIX_MS).saturating_sub((count as u64 + 1) * 1000);
+            let candidate = naive.saturating_sub((count as u64 + 1) * 1000);
             if candidate >= from * 1000 {
                 unix_ms = candidate;
                 break;

@@ -13,7 +13,8 @@
 //! | `body/<member>` | proposed blocks | members |
 //! | `tx/<sender>` | [`crate::SignedTransaction`] | anyone |
 //!
-//! and queryables `q/block/<height>`, `q/batch/<digest>`, `q/state/<key>`, `q/picture`, `q/explain/…`; liveliness
+//! and queryables `q/block/<height>/<member>`, `q/body/<hash>/<member>`, `q/batch/<digest>/<member>`,
+//! `q/account/<address>`, `q/vehicle/<key id>`, `q/picture`, `q/explain/<key id>/<epoch>`; liveliness
 //! tokens `member/<address>`.
 
 use crate::{Address, Cell, ChainId, Hash, Height, KeyId};
@@ -97,14 +98,24 @@ pub fn transactions(chain: &ChainId) -> String {
     format!("{}/tx/*", root(chain))
 }
 
-/// Asks for a block with its certificate and batches.
-pub fn ask_block(chain: &ChainId, height: Height) -> String {
-    format!("{}/q/block/{height}", root(chain))
+/// Asks `member` for a block with its certificate and batches.
+pub fn ask_block(chain: &ChainId, height: Height, member: Address) -> String {
+    format!("{}/q/block/{height}/{}", root(chain), hex::encode(member.0))
 }
 
-/// Asks for a batch.
-pub fn ask_batch(chain: &ChainId, digest: Hash) -> String {
-    format!("{}/q/batch/{digest}", root(chain))
+/// Asks `member` for a block that is proposed and not decided.
+pub fn ask_body(chain: &ChainId, block: Hash, member: Address) -> String {
+    format!("{}/q/body/{block}/{}", root(chain), hex::encode(member.0))
+}
+
+/// Asks `member` for a batch.
+pub fn ask_batch(chain: &ChainId, digest: Hash, member: Address) -> String {
+    format!("{}/q/batch/{digest}/{}", root(chain), hex::encode(member.0))
+}
+
+/// Whatever `member` is asked for of the three above.
+pub fn asked_of(chain: &ChainId, member: Address) -> String {
+    format!("{}/q/*/*/{}", root(chain), hex::encode(member.0))
 }
 
 /// Asks for a [`crate::proof::StateProof`] of an account.

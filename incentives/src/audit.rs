@@ -1,0 +1,217 @@
+//! Do the ledger's outputs add up?
+//!
+//! Reads outputs block by block as anyone outside can, and checks them against the rules' promises without the
+//! state: a report counts once, a word is scored once, points are worth times quality, a payment's points are
+//! the sum of its scores', and an epoch's payments are its sums. What a payment rests on is so explained line
+//! by line.
+//!
+//! For tests, simulations and doubters: it remembers the names of all reports that ever counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use milepost_wire::output::{EpochClosed, Item, Outcome, Output, Payment, Score};
+use milepost_wire::time::Epoch;
+use milepost_wire::{Amount, KeyId, Sequence};
+
+use crate::epoch::split;
+use crate::fixed::{narrow, times};
+use crate::params::Params;
+use crate::{score, supply};
+
+/// What has been seen so far.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    params: Params,
+    counted: BTreeSet<(KeyId, Sequence)>,
+    scored: BTreeSet<(Epoch, KeyId, Item)>,
+    points: BTreeMap<(Epoch, KeyId), i64>,
+    payments: Vec<Payment>,
+    to_operators: u64,
+    carry: u64,
+    next_epoch: Epoch,
+}
+
+/// What does not add up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsound {
+    /// A report that counted twice.
+    #[error("report {sequence} of {vehicle} counted twice")]
+    CountedTwice {
+        /// Whose.
+        vehicle: KeyId,
+        /// Which.
+        sequence: Sequence,
+    },
+    /// A word that was scored twice.
+    #[error("the word of {vehicle} on {item:?} was scored twice")]
+    ScoredTwice {
+        /// Whose.
+        vehicle: KeyId,
+        /// On what.
+        item: Item,
+    },
+    /// A score whose lines do not lead to its points.
+    #[error("a score gives {found} points, its lines {expected}: {score:?}")]
+    Score {
+        /// What its lines give.
+        expected: i64,
+        /// What it says.
+        found: i64,
+        /// The score.
+        score: Box<Score>,
+    },
+    /// A payment for other points than were scored.
+    #[error("{vehicle} was scored {scored} points and paid for {paid}")]
+    Points {
+        /// Whose.
+        vehicle: KeyId,
+        /// The sum of its scores.
+        scored: i64,
+        /// The payment's points.
+        paid: i64,
+    },
+    /// A payment that the rules would not have made.
+    #[error("the rules pay {expected:?}, the ledger {found:?}")]
+    Payment {
+        /// By the rules.
+        expected: Box<Payment>,
+        /// By the ledger.
+        found: Box<Payment>,
+    },
+    /// Sums that are not what they are sums of.
+    #[error("epoch {epoch}: {what} is {found}, expected {expected}")]
+    Sum {
+        /// Which epoch.
+        epoch: Epoch,
+        /// Which sum.
+        what: &'static str,
+        /// What it should be.
+        expected: u64,
+        /// What it is.
+        found: u64,
+    },
+}
+
+impl Audit {
+    /// From genesis on.
+    pub fn new(params: &Params) -> Self {
+        Self {
+            params: params.clone(),
+            counted: BTreeSet::new(),
+            scored: BTreeSet::new(),
+            points: BTreeMap::new(),
+            payments: Vec::new(),
+            to_operators: 0,
+            carry: 0,
+            next_epoch: Epoch(0),
+        }
+    }
+
+    /// Reads the outputs of the next block.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that does not add up.
+    pub fn read(&mut self, outputs: &[Output]) -> Result<(), Unsound> {
+        for output in outputs {
+            match output {
+                Output::Receipt(receipt) => {
+                    let (vehicle, sequence) = (receipt.vehicle, receipt.sequence);
+                    let counts = matches!(receipt.outcome, Outcome::Counted);
+                    if counts && !self.counted.insert((vehicle, sequence)) {
+                        return Err(Unsound::CountedTwice { vehicle, sequence });
+                    }
+                }
+                Output::Score(score) => self.read_score(score)?,
+                Output::Payment(payment) => self.payments.push(*payment),
+                Output::OperatorPayment { amount, .. } => self.to_operators += amount.micro(),
+                Output::EpochClosed(closed) => self.read_epoch(closed)?,
+                Output::Transacted { .. } | Output::Estimate(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn read_score(&mut self, score: &Score) -> Result<(), Unsound> {
+        let (epoch, vehicle, item) = (score.epoch, score.vehicle, score.item);
+        if !self.scored.insert((epoch, vehicle, item)) {
+            return Err(Unsound::ScoredTwice { vehicle, item });
+        }
+        let worth = score::worth(
+            score.need.into(),
+            score.share.into(),
+            score.freshness.into(),
+            score.kappa.into(),
+        );
+        let expected = score::points(worth, score.quality.into());
+        if expected != score.points || narrow(worth) != score.worth {
+            return Err(Unsound::Score {
+                expected,
+                found: score.points,
+                score: Box::new(*score),
+            });
+        }
+        let points = self.points.entry((epoch, vehicle)).or_default();
+        *points = points.saturating_add(expected);
+        Ok(())
+    }
+
+    fn read_epoch(&mut self, closed: &EpochClosed) -> Result<(), Unsound> {
+        let epoch = closed.epoch;
+        let payments = std::mem::take(&mut self.payments);
+        let to_operators = std::mem::take(&mut self.to_operators);
+        let reward = supply::rewards(&self.params, self.next_epoch, Epoch(epoch.0.saturating_add(1)));
+        // With payments there is one epoch, and what was carried was carried to it.
+        let pool = self.carry + reward.vehicles;
+
+        let mut expected = payments.clone();
+        for payment in &mut expected {
+            let vehicle = payment.vehicle;
+            let scored = self.points.remove(&(epoch, vehicle)).unwrap_or(0);
+            if scored != payment.points {
+                let paid = payment.points;
+                return Err(Unsound::Points {
+                    vehicle,
+                    scored,
+                    paid,
+                });
+            }
+            let credit = payment.debt.saturating_add(payment.points).max(0) as u64;
+            payment.useful = times(credit, payment.multiplier.into());
+            let squared = times(payment.reputation.into(), payment.reputation.into());
+            if payment.multiplier != 0 {
+                payment.multiplier = narrow(squared);
+            }
+        }
+        let split = split(&self.params, pool, reward.vehicles, &mut expected);
+        for (expected, found) in expected.into_iter().zip(payments) {
+            if expected != found {
+                let (expected, found) = (Box::new(expected), Box::new(found));
+                return Err(Unsound::Payment { expected, found });
+            }
+        }
+        let carry = pool - split.paid + reward.operators - to_operators.min(reward.operators);
+        let same = |what, expected: u64, found: Amount| {
+            let found = found.micro();
+            if expected == found {
+                Ok(())
+            } else {
+                Err(Unsound::Sum {
+                    epoch,
+                    what,
+                    expected,
+                    found,
+                })
+            }
+        };
+        same("minted", reward.minted, closed.minted)?;
+        same("to_treasury", reward.treasury, closed.to_treasury)?;
+        same("to_operators", to_operators, closed.to_operators)?;
+        same("to_vehicles", split.paid, closed.to_vehicles)?;
+        same("carry", carry, closed.carry)?;
+        self.carry = carry;
+        self.next_epoch = Epoch(epoch.0.saturating_add(1));
+        self.scored.retain(|&(scored_in, _, _)| scored_in > epoch);
+        Ok(())
+    }
+}

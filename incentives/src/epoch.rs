@@ -1,0 +1,337 @@
+//! Who gets how much of an epoch's tokens?
+//!
+//! Vehicles by usefulness and, for a tenth, by presence; operators of roadside units by what they served; the
+//! treasury its part. What caps and rounding leave over, and what nobody earned, is carried to the next epoch's
+//! vehicles. Debts of points carry over, gains don't.
+//!
+//! Then the epoch's reports move the vehicles' reputation, which may begin or end a quarantine, and the payout
+//! tree is rebuilt.
+//!
+//! A run of epochs in which nothing was heard is closed as one, under the last one's number, whenever the next
+//! block comes; it mints what its epochs would have minted.
+
+use milepost_wire::output::{EpochClosed, Output, Payment};
+use milepost_wire::state::{Q, Vehicle};
+use milepost_wire::time::Epoch;
+use milepost_wire::{Address, Amount, KeyId};
+
+use crate::fixed::{BPS, muldiv, narrow, portion, times};
+use crate::params::Params;
+use crate::payout_tree::PayoutTree;
+use crate::reputation::{self, Decision};
+use crate::sighting::{ServedKey, Tally, TallyKey};
+use crate::state::{State, sum};
+use crate::supply;
+
+/// What a vehicles' pool was split into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Split {
+    pub(crate) paid: u64,
+    pub(crate) useful_total: u128,
+    pub(crate) base_total: u128,
+}
+
+/// Splits `pool` (micro-tokens, of which `fresh` were made for this epoch and the rest was carried) among
+/// vehicles: fills in what each payment comes to.
+pub(crate) fn split(params: &Params, pool: u64, fresh: u64, payments: &mut [Payment]) -> Split {
+    let total = |part: fn(&Payment) -> u64| payments.iter().map(|payment| u128::from(part(payment))).sum();
+    let mut split = Split {
+        paid: 0,
+        useful_total: total(|payment| payment.useful),
+        base_total: total(|payment| payment.base),
+    };
+    let sharing = payments
+        .iter()
+        .filter(|payment| payment.useful > 0 || payment.base > 0);
+    let cap = vehicle_cap(params, fresh, sharing.count() as u64);
+    let base_pool = muldiv(pool, params.base_bps.into(), BPS);
+    let use_pool = pool - base_pool;
+    for payment in payments {
+        let priced = muldiv(params.point_price_max_micro, payment.useful, Q);
+        let by_use = portion(use_pool, payment.useful, split.useful_total).min(priced);
+        let by_base = portion(base_pool, payment.base, split.base_total);
+        let amount = (by_use + by_base).min(cap);
+        payment.by_use = Amount::from_micro(by_use);
+        payment.by_base = Amount::from_micro(by_base);
+        payment.amount = Amount::from_micro(amount);
+        split.paid += amount;
+    }
+    split
+}
+
+/// The most that one of `sharing` vehicles gets, in micro-tokens.
+pub(crate) fn vehicle_cap(params: &Params, fresh: u64, sharing: u64) -> u64 {
+    let of_all = muldiv(fresh, params.vehicle_max_bps.into(), BPS);
+    let of_average = muldiv(fresh, params.vehicle_max_averages.into(), sharing.max(1));
+    of_all.max(of_average)
+}
+
+/// What each operator gets of `slice` micro-tokens: in proportion to what it served, within its cap.
+pub(crate) fn split_operators(params: &Params, slice: u64, served: &[(Address, u64)]) -> Vec<u64> {
+    let total = served.iter().map(|&(_, served)| u128::from(served)).sum();
+    let cap = muldiv(slice, params.operator_max_bps.into(), BPS);
+    served
+        .iter()
+        .map(|&(_, served)| portion(slice, served, total).min(cap))
+        .collect()
+}
+
+/// Closes `epoch`, which has tallies, and the empty ones before it.
+pub(crate) fn close(state: &mut State, epoch: Epoch) -> Vec<Output> {
+    let mut outputs = skip_empty(state, epoch);
+    let params = state.genesis.params.clone();
+    let reward = supply::reward(&params, epoch);
+    let tallies = tallies_of(state, epoch);
+    let served = served_of(state, epoch);
+
+    let mut payments: Vec<Payment> = tallies
+        .iter()
+        .filter_map(|(id, tally)| {
+            let vehicle = state.vehicle(id)?;
+            Some(claim(&params, epoch, *id, vehicle, tally))
+        })
+        .collect();
+    let pool = sum(state.books().carry, Amount::from_micro(reward.vehicles)).micro();
+    let split = split(&params, pool, reward.vehicles, &mut payments);
+    let operators = split_operators(&params, reward.operators, &served);
+
+    for payment in &payments {
+        pay(state, payment);
+    }
+    for (id, tally) in &tallies {
+        judge(state, &params, epoch, *id, tally);
+        state.open.tallies.remove(&TallyKey { epoch, vehicle: *id });
+    }
+    outputs.extend(payments.into_iter().map(Output::Payment));
+    for (&(operator, served), &amount) in served.iter().zip(&operators) {
+        let amount = Amount::from_micro(amount);
+        state.credit(operator, amount);
+        state.open.served.remove(&ServedKey { epoch, operator });
+        outputs.push(Output::OperatorPayment {
+            epoch,
+            operator,
+            served,
+            amount,
+        });
+    }
+
+    let to_operators: u64 = operators.iter().sum();
+    let mut books = state.books();
+    books.minted = sum(books.minted, Amount::from_micro(reward.minted));
+    books.treasury = sum(books.treasury, Amount::from_micro(reward.treasury));
+    books.carry = Amount::from_micro(pool - split.paid + (reward.operators - to_operators));
+    books.epoch = Epoch(epoch.0.saturating_add(1));
+    if split.paid > 0 {
+        books.payout_root = state.payout_tree().root();
+    }
+    state.books.insert((), books);
+    outputs.push(Output::EpochClosed(EpochClosed {
+        epoch,
+        minted: Amount::from_micro(reward.minted),
+        to_vehicles: Amount::from_micro(split.paid),
+        to_operators: Amount::from_micro(to_operators),
+        to_treasury: Amount::from_micro(reward.treasury),
+        carry: books.carry,
+        useful_total: u64::try_from(split.useful_total).unwrap_or(u64::MAX),
+        base_total: u64::try_from(split.base_total).unwrap_or(u64::MAX),
+        payout_root: books.payout_root,
+    }));
+    outputs
+}
+
+/// Closes the empty epochs before `epoch`.
+pub(crate) fn skip_empty(state: &mut State, epoch: Epoch) -> Vec<Output> {
+    let mut books = state.books();
+    if books.epoch >= epoch {
+        return Vec::new();
+    }
+    let reward = supply::rewards(state.params(), books.epoch, epoch);
+    let carried = Amount::from_micro(reward.vehicles + reward.operators);
+    books.minted = sum(books.minted, Amount::from_micro(reward.minted));
+    books.treasury = sum(books.treasury, Amount::from_micro(reward.treasury));
+    books.carry = sum(books.carry, carried);
+    books.epoch = epoch;
+    state.books.insert((), books);
+    vec![Output::EpochClosed(EpochClosed {
+        epoch: Epoch(epoch.0 - 1),
+        minted: Amount::from_micro(reward.minted),
+        to_vehicles: Amount::ZERO,
+        to_operators: Amount::ZERO,
+        to_treasury: Amount::from_micro(reward.treasury),
+        carry: books.carry,
+        useful_total: 0,
+        base_total: 0,
+        payout_root: books.payout_root,
+    })]
+}
+
+fn tallies_of(state: &State, epoch: Epoch) -> Vec<(KeyId, Tally)> {
+    let key = |vehicle| TallyKey {
+        epoch,
+        vehicle: KeyId(vehicle),
+    };
+    let tallies = state.open.tallies.range(key([0; 8])..=key([0xff; 8]));
+    tallies.map(|(key, tally)| (key.vehicle, *tally)).collect()
+}
+
+fn served_of(state: &State, epoch: Epoch) -> Vec<(Address, u64)> {
+    let key = |operator| ServedKey {
+        epoch,
+        operator: Address(operator),
+    };
+    let served = state.open.served.range(key([0; 20])..=key([0xff; 20]));
+    served.map(|(key, served)| (key.operator, *served)).collect()
+}
+
+/// What a vehicle can claim; the amounts are for [`split`] to fill in.
+fn claim(params: &Params, epoch: Epoch, id: KeyId, vehicle: &Vehicle, tally: &Tally) -> Payment {
+    let excluded = vehicle.revoked || vehicle.quarantine.is_some();
+    let multiplier = reputation::multiplier(params, &vehicle.standing, excluded);
+    let debt = vehicle.standing.debt;
+    Payment {
+        epoch,
+        vehicle: id,
+        points: tally.points,
+        debt,
+        reputation: vehicle.standing.reputation(),
+        multiplier: narrow(multiplier),
+        useful: times(debt.saturating_add(tally.points).max(0) as u64, multiplier),
+        base: times(tally.base, multiplier),
+        by_use: Amount::ZERO,
+        by_base: Amount::ZERO,
+        amount: Amount::ZERO,
+    }
+}
+
+fn pay(state: &mut State, payment: &Payment) {
+    if payment.amount == Amount::ZERO {
+        return;
+    }
+    let (Some(address), Some(mut vehicle)) = (
+        state.vehicle_address(&payment.vehicle),
+        state.vehicle(&payment.vehicle).cloned(),
+    ) else {
+        return;
+    };
+    vehicle.earned = sum(vehicle.earned, payment.amount);
+    state.vehicles.insert(payment.vehicle, vehicle);
+    state.credit(address, payment.amount);
+}
+
+/// Carries debts over, moves the record, and decides about quarantine.
+fn judge(state: &mut State, params: &Params, epoch: Epoch, id: KeyId, tally: &Tally) {
+    let Some(mut vehicle) = state.vehicle(&id).cloned() else {
+        return;
+    };
+    let debt_max = i64::try_from(params.debt_max).unwrap_or(i64::MAX);
+    let balance = vehicle.standing.debt.saturating_add(tally.points);
+    vehicle.standing.debt = balance.clamp(-debt_max, 0);
+    vehicle.standing = reputation::after_epoch(params, vehicle.standing, tally);
+    match reputation::decide(params, &vehicle.standing, vehicle.quarantine.is_some()) {
+        Decision::Stay => {}
+        Decision::Quarantine => {
+            let before = state.open.quarantined_before.get(&id).copied().unwrap_or(0);
+            let (standing, quarantine) = reputation::quarantine(vehicle.standing, epoch, before);
+            vehicle.standing = standing;
+            vehicle.quarantine = Some(quarantine);
+            state.open.quarantined_before.insert(id, quarantine.times);
+        }
+        Decision::Release => {
+            vehicle.standing = reputation::released();
+            vehicle.quarantine = None;
+        }
+    }
+    state.vehicles.insert(id, vehicle);
+}
+
+impl State {
+    /// The payout tree as of now: what every vehicle was ever paid. Cost: a pass over vehicles, three Keccak
+    /// each.
+    pub fn payout_tree(&self) -> PayoutTree {
+        let earned = self
+            .vehicles()
+            .filter(|(_, vehicle)| vehicle.earned > Amount::ZERO);
+        PayoutTree::new(earned.filter_map(|(id, vehicle)| Some((self.vehicle_address(id)?, vehicle.earned))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn payment(useful: u64, base: u64) -> Payment {
+        Payment {
+            epoch: Epoch(0),
+            vehicle: KeyId::default(),
+            points: 0,
+            debt: 0,
+            reputation: 0,
+            multiplier: 0,
+            useful,
+            base,
+            by_use: Amount::ZERO,
+            by_base: Amount::ZERO,
+            amount: Amount::ZERO,
+        }
+    }
+
+    fn claims() -> impl Strategy<Value = Vec<(u64, u64)>> {
+        prop::collection::vec((0u64..1 << 40, 0u64..1 << 40), 1..60)
+    }
+
+    #[test]
+    fn a_few_vehicles_are_told_apart() {
+        let params = Params::default();
+        let mut payments = [payment(100 * Q, 0), payment(200 * Q, 0), payment(300 * Q, 0)];
+        split(&params, 700_000_000, 700_000_000, &mut payments);
+        assert!(payments.windows(2).all(|pair| pair[0].amount < pair[1].amount));
+    }
+
+    #[test]
+    fn one_point_is_not_worth_the_whole_pool() {
+        let mut payments = [payment(Q, 0)];
+        let split = split(&Params::default(), 700_000_000, 700_000_000, &mut payments);
+        assert_eq!(split.paid, 10_000_000);
+    }
+
+    #[test]
+    fn no_operator_gets_more_than_a_third() {
+        let served = [(Address([1; 20]), 90), (Address([2; 20]), 10)];
+        assert_eq!(
+            split_operators(&Params::default(), 10_000, &served),
+            [3_333, 1_000]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn an_epoch_pays_no_more_than_its_pool(pool in 0u64..1 << 60, fresh in 0u64..1 << 60, claims in claims()) {
+            let mut payments: Vec<_> = claims.into_iter().map(|(useful, base)| payment(useful, base)).collect();
+            let split = split(&Params::default(), pool, fresh.min(pool), &mut payments);
+            prop_assert!(split.paid <= pool);
+            let sum: u64 = payments.iter().map(|payment| payment.amount.micro()).sum();
+            prop_assert_eq!(sum, split.paid);
+        }
+
+        #[test]
+        fn more_points_never_earn_less(pool in 0u64..1 << 50, claims in claims()) {
+            let mut payments: Vec<_> = claims.into_iter().map(|(useful, _)| payment(useful, 7)).collect();
+            split(&Params::default(), pool, pool, &mut payments);
+            payments.sort_by_key(|payment| payment.useful);
+            prop_assert!(payments.is_sorted_by_key(|payment| payment.amount));
+        }
+
+        #[test]
+        fn a_vehicles_pay_rises_with_its_own_points(pool in 0u64..1 << 50, claims in claims(), more in 0u64..1 << 40) {
+            let pay = |extra| {
+                let mut payments: Vec<_> = claims.iter().map(|&(useful, base)| payment(useful, base)).collect();
+                payments[0].useful += extra;
+                split(&Params::default(), pool, pool, &mut payments);
+                payments[0].amount
+            };
+            // One that had nothing becomes one more to share the cap of a small town, but has more than nothing.
+            prop_assert!(pay(more) >= pay(0));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Who is trusted, how much, and who is heard at all?
+//!
+//! A vehicle's record is two fading sums, good and bad, in [`milepost_wire::state::Standing`]. An epoch adds to
+//! them what its evaluated reports showed, scaled so that a vehicle that drives all day gains no more trust in
+//! an hour than one that drives for a little: trust takes time. Bad weighs eight times as much as good.
+//!
+//! Quarantine is by rule: a reputation below 0.15 after 24 evaluated reports. Reports in quarantine are scored
+//! in the shadow, and end it by rule: above 0.6 after 24 further evaluated ones.
+
+use milepost_wire::state::{Q, Quarantine, Standing};
+use milepost_wire::time::Epoch;
+
+use crate::fixed::{muldiv, times};
+use crate::params::Params;
+use crate::sighting::Tally;
+
+/// What a vehicle's word weighs: its reputation squared, at least 1 so that newcomers with a ruined record
+/// still break ties among themselves; 0 in quarantine.
+pub(crate) fn weight(standing: &Standing, quarantined: bool) -> u64 {
+    if quarantined {
+        return 0;
+    }
+    let reputation = u64::from(standing.reputation());
+    times(reputation, reputation).max(1)
+}
+
+/// What a vehicle's points count for: its reputation squared; 0 below [`Params::reputation_min`] and in
+/// quarantine.
+pub(crate) fn multiplier(params: &Params, standing: &Standing, quarantined: bool) -> u64 {
+    let reputation = standing.reputation();
+    if quarantined || reputation < params.reputation_min {
+        return 0;
+    }
+    times(reputation.into(), reputation.into())
+}
+
+/// The record after an epoch. Without evaluated reports it stays as it is.
+pub(crate) fn after_epoch(params: &Params, standing: Standing, tally: &Tally) -> Standing {
+    if tally.evaluated == 0 {
+        return standing;
+    }
+    let full = tally.evaluated.max(params.evidence_full);
+    let evidence = |count: u32| muldiv(params.evidence_per_epoch, count.into(), full.into());
+    let fade = |sum: u64| sum - (sum >> params.record_shift.min(63));
+    let bad = evidence(tally.bad).saturating_mul(params.bad_weight.into());
+    Standing {
+        good: fade(standing.good).saturating_add(evidence(tally.good)),
+        bad: fade(standing.bad).saturating_add(bad),
+        debt: standing.debt,
+        evaluated: standing.evaluated.saturating_add(tally.evaluated),
+    }
+}
+
+/// What an epoch's end decides about a vehicle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Nothing changes.
+    Stay,
+    /// Its reports stop counting.
+    Quarantine,
+    /// Its reports count again.
+    Release,
+}
+
+/// Whether the record leads into quarantine, or out of it.
+pub(crate) fn decide(params: &Params, standing: &Standing, quarantined: bool) -> Decision {
+    let reputation = standing.reputation();
+    if standing.evaluated < params.evaluated_min {
+        Decision::Stay
+    } else if !quarantined && reputation < params.reputation_min {
+        Decision::Quarantine
+    } else if quarantined && reputation > params.reputation_release {
+        Decision::Release
+    } else {
+        Decision::Stay
+    }
+}
+
+/// The record and the notice with which quarantine begins: reports are counted anew, debts are dropped.
+pub(crate) fn quarantine(standing: Standing, since: Epoch, times_before: u8) -> (Standing, Quarantine) {
+    let standing = Standing {
+        debt: 0,
+        evaluated: 0,
+        ..standing
+    };
+    let times = times_before.saturating_add(1);
+    (standing, Quarantine { since, times })
+}
+
+/// The record after quarantine: reputation ½, and reports are counted anew.
+pub(crate) fn released() -> Standing {
+    Standing {
+        good: Q,
+        bad: Q,
+        debt: 0,
+        evaluated: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn start(params: &Params) -> Standing {
+        Standing {
+            good: params.start_good,
+            bad: params.start_bad,
+            debt: 0,
+            evaluated: 0,
+        }
+    }
+
+    fn epochs(params: &Params, mut standing: Standing, tally: Tally, count: usize) -> Standing {
+        for _ in 0..count {
+            standing = after_epoch(params, standing, &tally);
+        }
+        standing
+    }
+
+    fn tally(good: u32, bad: u32) -> Tally {
+        Tally {
+            evaluated: good + bad,
+            good,
+            bad,
+            ..Tally::default()
+        }
+    }
+
+    #[test]
+    fn a_newcomer_is_trusted_a_quarter() {
+        let params = Params::default();
+        assert_eq!(u64::from(start(&params).reputation()), Q / 4);
+        let later = epochs(&params, start(&params), tally(12, 0), 5);
+        assert!(
+            u64::from(later.reputation()) > Q * 4 / 5,
+            "good reports earn trust within hours"
+        );
+    }
+
+    #[test]
+    fn a_liar_is_quarantined_on_24_reports_and_not_before() {
+        let params = Params::default();
+        let once = epochs(&params, start(&params), tally(0, 12), 1);
+        assert_eq!(decide(&params, &once, false), Decision::Stay);
+        let twice = epochs(&params, start(&params), tally(0, 12), 2);
+        assert_eq!(decide(&params, &twice, false), Decision::Quarantine);
+        let (standing, notice) = quarantine(twice, Epoch(3), 1);
+        assert_eq!(notice.times, 2);
+        assert_eq!(decide(&params, &standing, true), Decision::Stay, "counted anew");
+        let reformed = epochs(&params, standing, tally(12, 0), 100);
+        assert_eq!(decide(&params, &reformed, true), Decision::Release);
+    }
+
+    proptest! {
+        #[test]
+        fn a_good_report_never_lowers_reputation_nor_a_bad_one_raises_it(good in 0u32..200, bad in 0u32..200) {
+            let params = Params::default();
+            let after = |good, bad| after_epoch(&params, start(&params), &tally(good, bad)).reputation();
+            prop_assert!(after(good + 1, bad) >= after(good, bad).min(after(good + 1, 0)) || good + bad == 0);
+            prop_assert!(after(good, bad + 1) <= after(good, bad) || good + bad < 12);
+        }
+
+        #[test]
+        fn no_record_overflows(good in any::<u64>(), bad in any::<u64>(), count in any::<u32>()) {
+            let standing = Standing { good, bad, debt: 0, evaluated: u32::MAX };
+            let tally = Tally { evaluated: count, good: count, bad: count, ..Tally::default() };
+            after_epoch(&Params::default(), standing, &tally).reputation();
+        }
+    }
+}

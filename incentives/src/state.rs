@@ -1,0 +1,308 @@
+//! What does the ledger know at one height?
+//!
+//! Two parts. What is authenticated entry by entry: the books, accounts, vehicles and roads of
+//! [`milepost_wire::state`]. And what is *open*: sightings, tallies and traces that live for minutes or hours and
+//! are committed by one hash. Both are tables that forks share, so that a proposed block can be executed on a
+//! fork and thrown away.
+//!
+//! This file holds the memory and its readers. What changes it: [`crate::apply`]. How it is written down:
+//! [`crate::store`].
+
+use std::sync::Arc;
+
+use milepost_wire::state::{Account, Books, Quarantine, Road, Standing, Vehicle};
+use milepost_wire::time::{Epoch, Slot};
+use milepost_wire::transaction::Enrolment;
+use milepost_wire::{Address, Amount, Cell, Height, KeyId, Kind, Members, Timestamp};
+
+use crate::genesis::Genesis;
+use crate::params::Params;
+use crate::sighting::{ServedKey, Sighting, Spot, Tally, TallyKey, Trace};
+use crate::table::Table;
+
+/// The whole ledger state at one height. Cheap to fork until it has many unsealed changes.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub(crate) genesis: Arc<Genesis>,
+    pub(crate) books: Table<(), Books>,
+    pub(crate) accounts: Table<Address, Account>,
+    pub(crate) vehicles: Table<KeyId, Vehicle>,
+    pub(crate) roads: Table<(Cell, Kind), Road>,
+    /// Each vehicle's account. It follows from the vehicles' keys, at a square root each, and is not stored.
+    pub(crate) addresses: Table<KeyId, Address>,
+    pub(crate) open: Open,
+}
+
+/// What is too short-lived to be authenticated entry by entry.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Open {
+    /// The latest block's time.
+    pub(crate) clock: Table<(), Timestamp>,
+    /// What vehicles say on items that are not settled.
+    pub(crate) sightings: Table<Spot, Sighting>,
+    /// What each vehicle's next report is judged by.
+    pub(crate) traces: Table<KeyId, Trace>,
+    /// What vehicles gathered in epochs that are not closed.
+    pub(crate) tallies: Table<TallyKey, Tally>,
+    /// What roadside units served in epochs that are not closed, in [`milepost_wire::state::Q`].
+    pub(crate) served: Table<ServedKey, u64>,
+    /// How often a vehicle was quarantined before; absent for never.
+    pub(crate) quarantined_before: Table<KeyId, u8>,
+}
+
+/// A promise that does not hold: our own bug, and a reason to stop.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Tokens appeared or vanished.
+    #[error("minted {minted} less burned {burned} micro-tokens, but {held} are held")]
+    NotConserved {
+        /// Ever made, in micro-tokens.
+        minted: u64,
+        /// Ever destroyed, in micro-tokens.
+        burned: u64,
+        /// In accounts, not vested, in the treasury and carried, in micro-tokens.
+        held: u128,
+    },
+    /// The books count other vehicles than there are.
+    #[error("the books count {counted} vehicles, there are {found}")]
+    Vehicles {
+        /// What the books say.
+        counted: u32,
+        /// Enrolled and not revoked.
+        found: usize,
+    },
+    /// A vehicle whose debt is no debt.
+    #[error("vehicle {vehicle} owes {debt}")]
+    Debt {
+        /// Which one.
+        vehicle: KeyId,
+        /// Points, in [`milepost_wire::state::Q`].
+        debt: i64,
+    },
+}
+
+impl State {
+    /// The state before the first block, all of it unsealed.
+    ///
+    /// # Panics
+    ///
+    /// When a vehicle's key is none: [`Genesis::validate`] comes first.
+    pub fn genesis(genesis: &Genesis) -> Self {
+        let mut state = Self::empty(genesis);
+        state.books.insert((), Books::default());
+        for enrolment in &genesis.vehicles {
+            let address = enrolment
+                .key
+                .address()
+                .expect("the genesis was validated, keys included");
+            state.enrol(enrolment, address, Height::ZERO);
+        }
+        state
+    }
+
+    pub(crate) fn empty(genesis: &Genesis) -> Self {
+        Self {
+            genesis: Arc::new(genesis.clone()),
+            books: Table::default(),
+            accounts: Table::default(),
+            vehicles: Table::default(),
+            roads: Table::default(),
+            addresses: Table::default(),
+            open: Open::default(),
+        }
+    }
+
+    /// A state to try a block on. Cost: a copy of the unsealed changes.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        self.clone()
+    }
+
+    /// Makes the changes part of what forks share. Cheap where no other fork lives; drop them first.
+    pub fn seal(&mut self) {
+        self.books.seal();
+        self.accounts.seal();
+        self.vehicles.seal();
+        self.roads.seal();
+        self.addresses.seal();
+        self.open.clock.seal();
+        self.open.sightings.seal();
+        self.open.traces.seal();
+        self.open.tallies.seal();
+        self.open.served.seal();
+        self.open.quarantined_before.seal();
+    }
+
+    /// What the ledger keeps about itself.
+    pub fn books(&self) -> Books {
+        self.books.get(&()).copied().unwrap_or_default()
+    }
+
+    /// The account of an address that ever had one: what the authenticated tree holds.
+    pub fn find_account(&self, address: &Address) -> Option<&Account> {
+        self.accounts.get(address)
+    }
+
+    /// What an address holds; nothing where it was never heard of.
+    pub fn account(&self, address: &Address) -> Account {
+        self.accounts.get(address).copied().unwrap_or_default()
+    }
+
+    /// All accounts, in the order of their addresses.
+    pub fn accounts(&self) -> impl Iterator<Item = (&Address, &Account)> {
+        self.accounts.iter()
+    }
+
+    /// A vehicle that is or was enrolled.
+    pub fn vehicle(&self, id: &KeyId) -> Option<&Vehicle> {
+        self.vehicles.get(id)
+    }
+
+    /// All vehicles that are or were enrolled, in the order of their ids.
+    pub fn vehicles(&self) -> impl Iterator<Item = (&KeyId, &Vehicle)> {
+        self.vehicles.iter()
+    }
+
+    /// The account that a vehicle is paid to.
+    pub fn vehicle_address(&self, id: &KeyId) -> Option<Address> {
+        self.addresses.get(id).copied()
+    }
+
+    /// What is known about a piece of road.
+    pub fn road(&self, cell: Cell, kind: Kind) -> Option<&Road> {
+        self.roads.get(&(cell, kind))
+    }
+
+    /// All that is known about roads, in the order of cells and kinds.
+    pub fn roads(&self) -> impl Iterator<Item = (Cell, Kind, &Road)> {
+        self.roads.iter().map(|(&(cell, kind), road)| (cell, kind, road))
+    }
+
+    /// The numbers of the rules.
+    pub fn params(&self) -> &Params {
+        &self.genesis.params
+    }
+
+    /// Who votes.
+    pub fn members(&self) -> &Members {
+        &self.genesis.members
+    }
+
+    /// When slot 0 and epoch 0 began.
+    pub fn genesis_time(&self) -> Timestamp {
+        self.genesis.time
+    }
+
+    /// The latest block's time; before the first block, the genesis'.
+    pub fn time(&self) -> Timestamp {
+        self.open.clock.get(&()).copied().unwrap_or(self.genesis.time)
+    }
+
+    /// The slot that a moment lies in; slot 0 for moments before genesis.
+    pub fn slot_of(&self, at: Timestamp) -> Slot {
+        Slot(self.count(at, self.params().slot_ms))
+    }
+
+    /// The epoch that a moment lies in; epoch 0 for moments before genesis.
+    pub fn epoch_of(&self, at: Timestamp) -> Epoch {
+        Epoch(self.count(at, self.params().epoch_ms))
+    }
+
+    fn count(&self, at: Timestamp, length_ms: u64) -> u32 {
+        let since = at.since(self.genesis.time);
+        u32::try_from(since / length_ms.max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// The epoch that a slot is paid in.
+    pub fn epoch_of_slot(&self, slot: Slot) -> Epoch {
+        let epoch = u64::from(slot.0) / self.params().slots_per_epoch();
+        Epoch(u32::try_from(epoch).unwrap_or(u32::MAX))
+    }
+
+    /// When the items of `kind` in `slot` are settled: when the last observation of them has gone stale.
+    pub fn slot_due(&self, slot: Slot, kind: Kind) -> Timestamp {
+        let end = u64::from(slot.0)
+            .saturating_add(1)
+            .saturating_mul(self.params().slot_ms);
+        let wait = self.params().freshness_ms.get(kind);
+        self.genesis.time.plus(end).plus(wait)
+    }
+
+    /// When `epoch` is closed: when all its items are settled.
+    pub fn epoch_due(&self, epoch: Epoch) -> Timestamp {
+        let end = u64::from(epoch.0)
+            .saturating_add(1)
+            .saturating_mul(self.params().epoch_ms);
+        let wait = self.params().freshness_ms.max();
+        self.genesis.time.plus(end).plus(wait)
+    }
+
+    /// Enrols without asking who wants it.
+    pub(crate) fn enrol(&mut self, enrolment: &Enrolment, address: Address, height: Height) {
+        let params = self.params();
+        let vehicle = Vehicle {
+            key: enrolment.key,
+            group: enrolment.group,
+            enrolled_at: height,
+            revoked: false,
+            standing: Standing {
+                good: params.start_good,
+                bad: params.start_bad,
+                debt: 0,
+                evaluated: 0,
+            },
+            quarantine: None::<Quarantine>,
+            unvested: Amount::ZERO,
+            earned: Amount::ZERO,
+        };
+        self.vehicles.insert(address.key_id(), vehicle);
+        self.addresses.insert(address.key_id(), address);
+        let mut books = self.books();
+        books.vehicles = books.vehicles.saturating_add(1);
+        self.books.insert((), books);
+    }
+
+    /// Puts tokens into an account. The supply fits 62 bits, so a sum of tokens that exist always fits.
+    pub(crate) fn credit(&mut self, address: Address, amount: Amount) {
+        let mut account = self.account(&address);
+        account.balance = sum(account.balance, amount);
+        self.accounts.insert(address, account);
+    }
+
+    /// Whether every promise about the whole holds. Cost: a pass over accounts and vehicles.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Violation`] found.
+    pub fn check(&self) -> Result<(), Violation> {
+        let books = self.books();
+        let mut held = u128::from(books.treasury.micro()) + u128::from(books.carry.micro());
+        for (_, account) in self.accounts() {
+            held += u128::from(account.balance.micro());
+        }
+        let mut found = 0usize;
+        for (&vehicle, entry) in self.vehicles() {
+            held += u128::from(entry.unvested.micro());
+            found += usize::from(!entry.revoked);
+            let debt = entry.standing.debt;
+            if debt > 0 {
+                return Err(Violation::Debt { vehicle, debt });
+            }
+        }
+        let (minted, burned) = (books.minted.micro(), books.burned.micro());
+        if u128::from(minted) != held + u128::from(burned) {
+            return Err(Violation::NotConserved { minted, burned, held });
+        }
+        if usize::try_from(books.vehicles) != Ok(found) {
+            let counted = books.vehicles;
+            return Err(Violation::Vehicles { counted, found });
+        }
+        Ok(())
+    }
+}
+
+/// The sum of tokens that exist.
+pub(crate) fn sum(one: Amount, other: Amount) -> Amount {
+    one.checked_add(other)
+        .expect("all tokens ever made fit 62 bits: Params::validate")
+}

@@ -1,0 +1,231 @@
+//! May the sender have this done?
+//!
+//! Transfers from the sender's own account; enrolment and its end, for members alone. What is refused changes
+//! nothing, not even the sender's nonce.
+
+use milepost_wire::identity::KeyError;
+use milepost_wire::output::Output;
+use milepost_wire::transaction::{Action, Enrolment};
+use milepost_wire::{Address, Amount, Height, KeyId, Transaction, Verified};
+
+use crate::state::{State, sum};
+
+/// Why the ledger refused a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// The sender's key, or the vehicle's, is none.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Not the sender's next transaction: executed before, or one before it is missing.
+    #[error("{account} has nonce {expected}, the transaction {found}")]
+    Nonce {
+        /// Whose account.
+        account: Address,
+        /// Its next nonce.
+        expected: u64,
+        /// The transaction's.
+        found: u64,
+    },
+    /// More than there is.
+    #[error("{account} holds {held} and cannot spend {wanted}")]
+    Overdrawn {
+        /// Whose account.
+        account: Address,
+        /// What is there.
+        held: Amount,
+        /// What was to be moved.
+        wanted: Amount,
+    },
+    /// Only members may do this.
+    #[error("{0} is no member of the consortium")]
+    NotAMember(Address),
+    /// Another vehicle, enrolled now or once, has this id.
+    #[error("a vehicle with the key id {0} was enrolled before")]
+    IdTaken(KeyId),
+    /// No such vehicle, or its enrolment has ended.
+    #[error("{0} is not enrolled as a vehicle")]
+    NotEnrolled(KeyId),
+}
+
+/// Executes one transaction; what is refused is not done.
+pub(crate) fn transact(state: &mut State, height: Height, transaction: &Verified<Transaction>) -> Output {
+    Output::Transacted {
+        digest: transaction.digest(),
+        done: execute(state, height, transaction).is_ok(),
+    }
+}
+
+/// Executes a transaction whose signature was checked.
+pub(crate) fn execute(state: &mut State, height: Height, transaction: &Transaction) -> Result<(), Rejected> {
+    let account = transaction.from.address()?;
+    let expected = state.account(&account).nonce;
+    if transaction.nonce != expected {
+        let found = transaction.nonce;
+        return Err(Rejected::Nonce {
+            account,
+            expected,
+            found,
+        });
+    }
+    match transaction.action {
+        Action::Transfer { to, amount } => transfer(state, account, to, amount)?,
+        Action::Enrol(enrolment) => enrol(state, account, &enrolment, height)?,
+        Action::Revoke { vehicle } => revoke(state, account, vehicle)?,
+    }
+    let mut sender = state.account(&account);
+    sender.nonce = sender.nonce.saturating_add(1);
+    state.accounts.insert(account, sender);
+    Ok(())
+}
+
+fn transfer(state: &mut State, from: Address, to: Address, amount: Amount) -> Result<(), Rejected> {
+    let mut sender = state.account(&from);
+    let held = sender.balance;
+    let overdrawn = Rejected::Overdrawn {
+        account: from,
+        held,
+        wanted: amount,
+    };
+    sender.balance = held.checked_sub(amount).ok_or(overdrawn)?;
+    state.accounts.insert(from, sender);
+    // Read after the sender was written, so that who pays himself has what he had.
+    let mut receiver = state.account(&to);
+    receiver.balance = sum(receiver.balance, amount);
+    state.accounts.insert(to, receiver);
+    Ok(())
+}
+
+fn enrol(state: &mut State, sender: Address, enrolment: &Enrolment, height: Height) -> Result<(), Rejected> {
+    require_member(state, sender)?;
+    let address = enrolment.key.address()?;
+    if state.vehicles.contains(&address.key_id()) {
+        return Err(Rejected::IdTaken(address.key_id()));
+    }
+    state.enrol(enrolment, address, height);
+    Ok(())
+}
+
+fn revoke(state: &mut State, sender: Address, id: KeyId) -> Result<(), Rejected> {
+    require_member(state, sender)?;
+    let enrolled = state.vehicle(&id).filter(|vehicle| !vehicle.revoked).cloned();
+    let mut vehicle = enrolled.ok_or(Rejected::NotEnrolled(id))?;
+    vehicle.revoked = true;
+    state.vehicles.insert(id, vehicle);
+    // It will not be heard again, so its replay window is not needed; every other vehicle's is kept for good.
+    state.open.traces.remove(&id);
+    let mut books = state.books();
+    books.vehicles = books.vehicles.saturating_sub(1);
+    state.books.insert((), books);
+    Ok(())
+}
+
+fn require_member(state: &State, sender: Address) -> Result<(), Rejected> {
+    match state.members().get(&sender) {
+        Some(_) => Ok(()),
+        None => Err(Rejected::NotAMember(sender)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Town;
+    use milepost_wire::{PublicKey, SecretKey};
+
+    fn run(state: &mut State, key: &SecretKey, nonce: u64, action: Action) -> Result<(), Rejected> {
+        let from = key.public();
+        let transaction = Transaction { from, nonce, action };
+        let before = state.tree_entries().collect::<Vec<_>>();
+        let result = execute(state, Height(1), &transaction);
+        if result.is_err() {
+            assert_eq!(
+                state.tree_entries().collect::<Vec<_>>(),
+                before,
+                "on Err, nothing has moved"
+            );
+        }
+        result
+    }
+
+    fn give(state: &mut State, to: Address, micro: u64) {
+        state.credit(to, Amount::from_micro(micro));
+    }
+
+    #[test]
+    fn a_transfer_moves_what_is_there_and_no_more() {
+        let town = Town::new(2);
+        let mut state = State::genesis(&town.genesis);
+        let (sender, receiver) = (&town.keys[0], town.keys[1].address());
+        give(&mut state, sender.address(), 10);
+        let transfer = |micro| Action::Transfer {
+            to: receiver,
+            amount: Amount::from_micro(micro),
+        };
+        assert!(matches!(
+            run(&mut state, sender, 0, transfer(11)),
+            Err(Rejected::Overdrawn { .. })
+        ));
+        assert_eq!(run(&mut state, sender, 0, transfer(10)), Ok(()));
+        assert_eq!(state.account(&receiver).balance, Amount::from_micro(10));
+        assert_eq!(state.account(&sender.address()).balance, Amount::ZERO);
+    }
+
+    #[test]
+    fn the_same_transaction_is_executed_once() {
+        let town = Town::new(1);
+        let mut state = State::genesis(&town.genesis);
+        let key = &town.keys[0];
+        give(&mut state, key.address(), 10);
+        let to_self = Action::Transfer {
+            to: key.address(),
+            amount: Amount::from_micro(4),
+        };
+        assert_eq!(run(&mut state, key, 0, to_self.clone()), Ok(()));
+        assert_eq!(state.account(&key.address()).balance, Amount::from_micro(10));
+        assert!(matches!(
+            run(&mut state, key, 0, to_self),
+            Err(Rejected::Nonce {
+                expected: 1,
+                found: 0,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn members_alone_enrol_and_revoke() {
+        let town = Town::new(1);
+        let mut state = State::genesis(&town.genesis);
+        let newcomer = SecretKey::from_seed("newcomer", 1);
+        let enrol = |key| Action::Enrol(Enrolment { key, group: 9 });
+        let revoke = Action::Revoke {
+            vehicle: newcomer.key_id(),
+        };
+        let member = &town.members[0];
+        assert!(matches!(
+            run(&mut state, &town.keys[0], 0, enrol(newcomer.public())),
+            Err(Rejected::NotAMember(_))
+        ));
+        assert!(matches!(
+            run(&mut state, member, 0, enrol(PublicKey([7; 33]))),
+            Err(Rejected::Key(_))
+        ));
+        assert_eq!(run(&mut state, member, 0, enrol(newcomer.public())), Ok(()));
+        assert_eq!(state.books().vehicles, 2);
+        assert!(matches!(
+            run(&mut state, &town.keys[0], 0, revoke.clone()),
+            Err(Rejected::NotAMember(_))
+        ));
+        assert_eq!(run(&mut state, member, 1, revoke.clone()), Ok(()));
+        assert_eq!(
+            run(&mut state, member, 2, revoke),
+            Err(Rejected::NotEnrolled(newcomer.key_id()))
+        );
+        assert_eq!(
+            run(&mut state, member, 2, enrol(newcomer.public())),
+            Err(Rejected::IdTaken(newcomer.key_id())),
+            "for good"
+        );
+        assert_eq!(state.check(), Ok(()));
+    }
+}

@@ -1,0 +1,382 @@
+//! What is true of an item, and what would be without one group?
+//!
+//! In: one [`Voice`] for each vehicle, with its word and its weight. Out: the weighted lower median, or for
+//! codes the weighted plurality (of equals, the smaller code), with everybody or with one group left out.
+//!
+//! Weights are squared reputations, capped so that nobody decides alone: from three voices on, one weighs at
+//! most a third of all, and from two groups on, a group weighs at most half. What was published before speaks
+//! as one voice more. The result can be moved at will by half of an item's weight, and not by less.
+//!
+//! Cost: O(n log n) for an item of n voices, all groups' leave-outs included.
+
+use std::collections::BTreeMap;
+
+use milepost_wire::KeyId;
+
+use crate::fixed::muldiv;
+
+/// One vehicle's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Voice {
+    pub(crate) vehicle: KeyId,
+    pub(crate) group: u64,
+    /// Its word as a difference from what was known before, or the code.
+    pub(crate) word: i64,
+    /// Its weight; 0 for a vehicle in quarantine, which is heard and does not count.
+    pub(crate) weight: u64,
+}
+
+/// What a set of voices says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Opinion {
+    pub(crate) word: i64,
+    /// How many groups of positive weight it rests on.
+    pub(crate) groups: u32,
+}
+
+/// The voices on one item, weighed, and ready to be asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Truth {
+    said: Said,
+    /// Each group's weight.
+    groups: BTreeMap<u64, u64>,
+    /// All voices' weight, without what was known before.
+    weight: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Said {
+    Numbers(Numbers),
+    Codes(Codes),
+}
+
+/// Caps the weights: a voice at a third from three counting voices on, a group at half from two groups on.
+pub(crate) fn cap_weights(voices: &mut [Voice]) {
+    let counting = voices.iter().filter(|voice| voice.weight > 0).count();
+    if counting >= 3 {
+        let cap = (sum(voices) / 3).max(1);
+        for voice in voices.iter_mut() {
+            voice.weight = voice.weight.min(cap);
+        }
+    }
+    let groups = weight_by_group(voices);
+    if groups.len() >= 2 {
+        let cap = (sum(voices) / 2).max(1);
+        for voice in voices.iter_mut().filter(|voice| voice.weight > 0) {
+            let group = groups.get(&voice.group).copied().unwrap_or(0);
+            if group > cap {
+                voice.weight = muldiv(voice.weight, cap, group).max(1);
+            }
+        }
+    }
+}
+
+fn sum(voices: &[Voice]) -> u64 {
+    voices
+        .iter()
+        .fold(0, |sum, voice| u64::saturating_add(sum, voice.weight))
+}
+
+/// Groups of positive weight.
+fn weight_by_group(voices: &[Voice]) -> BTreeMap<u64, u64> {
+    let mut groups = BTreeMap::new();
+    for voice in voices.iter().filter(|voice| voice.weight > 0) {
+        let weight = groups.entry(voice.group).or_insert(0u64);
+        *weight = weight.saturating_add(voice.weight);
+    }
+    groups
+}
+
+impl Truth {
+    /// Of numbers, as differences from what was known before, which weighs `prior_weight`.
+    pub(crate) fn of_numbers(voices: &[Voice], prior_weight: u64) -> Self {
+        Self::new(voices, Said::Numbers(Numbers::new(voices, prior_weight)))
+    }
+
+    /// Of codes; `prior` is the code known before, and its weight.
+    pub(crate) fn of_codes(voices: &[Voice], prior: (i64, u64)) -> Self {
+        Self::new(voices, Said::Codes(Codes::new(voices, prior)))
+    }
+
+    fn new(voices: &[Voice], said: Said) -> Self {
+        Self {
+            said,
+            groups: weight_by_group(voices),
+            weight: sum(voices),
+        }
+    }
+
+    /// What everybody says; `None` where nobody counts.
+    pub(crate) fn whole(&self) -> Option<Opinion> {
+        self.opinion(None, self.groups.len())
+    }
+
+    /// What the others say, with `group` left out; `None` where no other counts.
+    pub(crate) fn without(&self, group: u64) -> Option<Opinion> {
+        let others = self.groups.len() - usize::from(self.groups.contains_key(&group));
+        self.opinion(Some(group), others)
+    }
+
+    fn opinion(&self, left_out: Option<u64>, groups: usize) -> Option<Opinion> {
+        if groups == 0 {
+            return None;
+        }
+        let word = match &self.said {
+            Said::Numbers(numbers) => numbers.median(left_out),
+            Said::Codes(codes) => codes.plurality(left_out),
+        }?;
+        let groups = u32::try_from(groups).unwrap_or(u32::MAX);
+        Some(Opinion { word, groups })
+    }
+
+    /// All voices' weight.
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// How many groups count.
+    pub(crate) fn groups(&self) -> u32 {
+        u32::try_from(self.groups.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Numbers in their order, with running sums of weights.
+#[derive(Clone, Debug)]
+struct Numbers {
+    words: Vec<i64>,
+    /// The weight up to and with each word.
+    running: Vec<u64>,
+    /// For each group, where its words stand and its own weight up to and with each.
+    by_group: BTreeMap<u64, Vec<(usize, u64)>>,
+}
+
+impl Numbers {
+    fn new(voices: &[Voice], prior_weight: u64) -> Self {
+        let prior = (0, None, prior_weight);
+        let mut said: Vec<_> = voices
+            .iter()
+            .map(|voice| (voice.word, Some(voice.group), voice.weight))
+            .chain([prior])
+            .filter(|&(_, _, weight)| weight > 0)
+            .collect();
+        said.sort_unstable();
+        let mut numbers = Self {
+            words: Vec::with_capacity(said.len()),
+            running: Vec::with_capacity(said.len()),
+            by_group: BTreeMap::new(),
+        };
+        let mut all = 0u64;
+        for (at, (word, group, weight)) in said.into_iter().enumerate() {
+            all = all.saturating_add(weight);
+            numbers.words.push(word);
+            numbers.running.push(all);
+            if let Some(group) = group {
+                let own = numbers.by_group.entry(group).or_default();
+                let before = own.last().map_or(0, |&(_, weight)| weight);
+                own.push((at, before.saturating_add(weight)));
+            }
+        }
+        numbers
+    }
+
+    /// The least word below and at which at least half of the weight lies.
+    fn median(&self, left_out: Option<u64>) -> Option<i64> {
+        let own = left_out.and_then(|group| self.by_group.get(&group));
+        let own = own.map_or(&[][..], Vec::as_slice);
+        let weight_to = |at: usize| {
+            let before = own.partition_point(|&(own_at, _)| own_at <= at);
+            let own_weight = before.checked_sub(1).map_or(0, |last| own[last].1);
+            self.running[at].saturating_sub(own_weight)
+        };
+        let all = weight_to(self.words.len().checked_sub(1)?);
+        if all == 0 {
+            return None;
+        }
+        let (mut low, mut high) = (0, self.words.len() - 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if u128::from(weight_to(middle)) * 2 >= u128::from(all) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Some(self.words[low])
+    }
+}
+
+/// The weight of each code, and each group's part of it.
+#[derive(Clone, Debug)]
+struct Codes {
+    weights: BTreeMap<i64, u64>,
+    by_group: BTreeMap<(u64, i64), u64>,
+}
+
+impl Codes {
+    fn new(voices: &[Voice], (prior, prior_weight): (i64, u64)) -> Self {
+        let mut codes = Self {
+            weights: BTreeMap::from([(prior, prior_weight)]),
+            by_group: BTreeMap::new(),
+        };
+        for voice in voices {
+            let all = codes.weights.entry(voice.word).or_default();
+            *all = all.saturating_add(voice.weight);
+            let own = codes.by_group.entry((voice.group, voice.word)).or_default();
+            *own = own.saturating_add(voice.weight);
+        }
+        codes
+    }
+
+    /// The code with the greatest weight; of equals, the smallest.
+    fn plurality(&self, left_out: Option<u64>) -> Option<i64> {
+        let mut best = None;
+        for (&code, &all) in &self.weights {
+            let own = left_out.and_then(|group| self.by_group.get(&(group, code)));
+            let weight = all.saturating_sub(own.copied().unwrap_or(0));
+            if weight > best.map_or(0, |(_, weight)| weight) {
+                best = Some((code, weight));
+            }
+        }
+        best.map(|(code, _)| code)
+    }
+}
+
+/// The weighted lower median of `distances`; 0 where nothing weighs.
+pub(crate) fn spread(distances: impl Iterator<Item = (i64, u64)>) -> i64 {
+    let mut sorted: Vec<_> = distances.filter(|&(_, weight)| weight > 0).collect();
+    sorted.sort_unstable();
+    let all: u128 = sorted.iter().map(|&(_, weight)| u128::from(weight)).sum();
+    let mut running = 0u128;
+    for (distance, weight) in sorted {
+        running += u128::from(weight);
+        if running * 2 >= all {
+            return distance;
+        }
+    }
+    0
+}
+
+/// Half the width of a 90 % interval around a median of `groups` independent words.
+///
+/// For normal errors a median's standard error is 1.2533 σ/√n, and σ is 1.4826 times the median distance, so
+/// that 1.645 standard errors are 3.06 median distances by √n. A few vehicles can agree by chance: the
+/// distance is taken to be no less than a third of `near`, within which honest words lie from each other.
+pub(crate) fn interval_half(spread: i64, near: u32, groups: u32) -> i64 {
+    let spread_306 = spread.clamp(0, 1 << 32) as u64 * 306;
+    let wide = spread_306.max(u64::from(near) * 102) * 256;
+    // √(n · 2¹⁶) = 2⁸ · √n.
+    let root = (u64::from(groups.max(1)) << 16).isqrt();
+    wide.div_ceil(root * 100) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn voice(group: u64, word: i64, weight: u64) -> Voice {
+        Voice {
+            vehicle: KeyId::default(),
+            group,
+            word,
+            weight,
+        }
+    }
+
+    fn voices(len: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Voice>> {
+        let one = (0u64..6, -20i64..20, 0u64..1000);
+        prop::collection::vec(
+            one.prop_map(|(group, word, weight)| voice(group, word, weight)),
+            len,
+        )
+    }
+
+    /// The definition, word by word.
+    fn slow_median(voices: &[Voice], prior: u64, without: Option<u64>) -> Option<i64> {
+        let mut said: Vec<_> = voices
+            .iter()
+            .filter(|voice| Some(voice.group) != without)
+            .map(|voice| (voice.word, voice.weight))
+            .collect();
+        if said.iter().all(|&(_, weight)| weight == 0) {
+            return None;
+        }
+        said.push((0, prior));
+        Some(spread(said.into_iter()))
+    }
+
+    #[test]
+    fn the_lower_of_two_medians_counts() {
+        let truth = Truth::of_numbers(&[voice(1, 10, 5), voice(2, 20, 5)], 0);
+        assert_eq!(truth.whole(), Some(Opinion { word: 10, groups: 2 }));
+        assert_eq!(truth.without(1), Some(Opinion { word: 20, groups: 1 }));
+    }
+
+    #[test]
+    fn nobody_judges_a_group_that_is_alone() {
+        let truth = Truth::of_numbers(&[voice(1, 10, 5), voice(1, 11, 5), voice(2, 12, 0)], 7);
+        assert_eq!(truth.without(1), None);
+        assert_eq!(truth.without(2).map(|opinion| opinion.groups), Some(1));
+    }
+
+    #[test]
+    fn of_equal_codes_the_smaller_wins() {
+        let truth = Truth::of_codes(&[voice(1, 4, 5), voice(2, 2, 5)], (9, 4));
+        assert_eq!(truth.whole().map(|opinion| opinion.word), Some(2));
+        assert_eq!(truth.without(2).map(|opinion| opinion.word), Some(4));
+    }
+
+    #[test]
+    fn more_witnesses_narrow_the_interval() {
+        assert_eq!(interval_half(0, 139, 1), 142);
+        assert_eq!(interval_half(0, 139, 100), 15);
+        assert!(interval_half(200, 139, 9) > interval_half(200, 139, 16));
+    }
+
+    proptest! {
+        #[test]
+        fn leaving_out_is_what_its_definition_says(voices in voices(0..30), prior in 0u64..500) {
+            let truth = Truth::of_numbers(&voices, prior);
+            prop_assert_eq!(truth.whole().map(|o| o.word), slow_median(&voices, prior, None));
+            for group in 0..7 {
+                prop_assert_eq!(truth.without(group).map(|o| o.word), slow_median(&voices, prior, Some(group)));
+            }
+        }
+
+        #[test]
+        fn the_truth_lies_among_the_voices(voices in voices(1..30)) {
+            if let Some(opinion) = Truth::of_numbers(&voices, 0).whole() {
+                prop_assert!(voices.iter().any(|voice| voice.word == opinion.word && voice.weight > 0));
+            }
+        }
+
+        #[test]
+        fn no_group_keeps_more_than_half(mut voices in voices(0..30)) {
+            let before = sum(&voices);
+            cap_weights(&mut voices);
+            let groups = weight_by_group(&voices);
+            // Every voice that counts keeps at least 1, so rounding can add one for each.
+            let rounding = voices.len() as u64;
+            prop_assert!(groups.len() < 2 || groups.values().all(|&weight| weight <= before / 2 + rounding));
+        }
+
+        #[test]
+        fn a_minority_cannot_move_the_truth_out_of_the_majoritys_range(
+            honest in prop::collection::vec(-5i64..=5, 4..20), lie in any::<i32>(),
+        ) {
+            let mut voices: Vec<_> = honest.iter().zip(0..).map(|(&word, group)| voice(group, word, 100)).collect();
+            let liars = (honest.len() - 1) as u64;
+            voices.extend((0..liars).map(|liar| voice(100 + liar, lie.into(), 100)));
+            cap_weights(&mut voices);
+            let word = Truth::of_numbers(&voices, 0).whole().expect("voices count").word;
+            prop_assert!((-5..=5).contains(&word));
+        }
+
+        #[test]
+        fn no_weights_overflow(weights in prop::collection::vec(any::<u64>(), 0..10), word in any::<i64>()) {
+            let mut voices: Vec<_> = weights.iter().zip(0..).map(|(&weight, group)| voice(group % 3, word, weight)).collect();
+            cap_weights(&mut voices);
+            let _ = (Truth::of_numbers(&voices, u64::MAX).without(1), Truth::of_codes(&voices, (1, u64::MAX)).without(1));
+        }
+    }
+}

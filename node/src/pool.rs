@@ -1,0 +1,191 @@
+//! What waits to be in a block?
+//!
+//! Batches that members acknowledged, and transactions. Both are bounded and refuse the newest when full: what
+//! is refused is offered again by whom it concerns. A batch is ready when members with more than two thirds of
+//! the power say that they hold it, so that a proposer never waits for one that only its author has.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use milepost_wire::transaction::Transaction;
+use milepost_wire::{Address, Body, Hash, Members, Verified};
+
+use crate::batch::VerifiedBatch;
+use crate::ledger::{Contents, REPORTS_MAX};
+
+/// Batches and transactions that are not in a block yet.
+#[derive(Debug, Default)]
+pub struct Pool {
+    batches: BTreeMap<Hash, Arc<VerifiedBatch>>,
+    /// In the order of arrival.
+    arrived: VecDeque<Hash>,
+    /// Who holds what; also of batches that have not arrived here.
+    acks: BTreeMap<Hash, BTreeSet<Address>>,
+    acked: VecDeque<Hash>,
+    /// Batches that blocks named lately: they do not come back.
+    done: BTreeSet<Hash>,
+    done_order: VecDeque<Hash>,
+    transactions: BTreeMap<(Address, u64), Verified<Transaction>>,
+}
+
+/// The pool is full, or the sender has as much waiting as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the pool is full")]
+pub struct Full;
+
+impl Pool {
+    /// The most batches that wait: two minutes of four units at ten a second.
+    pub const BATCHES_MAX: usize = 4800;
+    /// The most transactions that wait.
+    pub const TRANSACTIONS_MAX: usize = 8192;
+    /// The most transactions of one sender that wait.
+    pub const TRANSACTIONS_OF_ONE_MAX: usize = 16;
+    /// The most digests whose acknowledgements, or whose being done, are remembered.
+    const REMEMBERED_MAX: usize = 16_384;
+
+    /// Takes a batch; says whether it is new.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`].
+    pub fn add_batch(&mut self, batch: Arc<VerifiedBatch>) -> Result<bool, Full> {
+        let digest = batch.digest();
+        if self.batches.contains_key(&digest) || self.done.contains(&digest) {
+            return Ok(false);
+        }
+        if self.batches.len() >= Self::BATCHES_MAX {
+            return Err(Full);
+        }
+        self.batches.insert(digest, batch);
+        self.arrived.push_back(digest);
+        Ok(true)
+    }
+
+    /// Notes that `member` holds a batch.
+    pub fn ack(&mut self, digest: Hash, member: Address) {
+        if self.done.contains(&digest) {
+            return;
+        }
+        if !self.acks.contains_key(&digest) {
+            self.acked.push_back(digest);
+            if self.acked.len() > Self::REMEMBERED_MAX
+                && let Some(oldest) = self.acked.pop_front()
+            {
+                self.acks.remove(&oldest);
+            }
+        }
+        self.acks.entry(digest).or_default().insert(member);
+    }
+
+    /// A batch that waits.
+    pub fn batch(&self, digest: &Hash) -> Option<&Arc<VerifiedBatch>> {
+        self.batches.get(digest)
+    }
+
+    /// Takes a transaction whose nonce is not used up, where `next_nonce` is the sender's next.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`].
+    pub fn add_transaction(
+        &mut self,
+        sender: Address,
+        next_nonce: u64,
+        transaction: Verified<Transaction>,
+    ) -> Result<(), Full> {
+        let waiting = self.transactions.range((sender, 0)..=(sender, u64::MAX)).count();
+        let reach = next_nonce.saturating_add(Self::TRANSACTIONS_OF_ONE_MAX as u64);
+        if waiting >= Self::TRANSACTIONS_OF_ONE_MAX
+            || self.transactions.len() >= Self::TRANSACTIONS_MAX
+            || !(next_nonce..reach).contains(&transaction.nonce)
+        {
+            return Err(Full);
+        }
+        self.transactions
+            .entry((sender, transaction.nonce))
+            .or_insert(transaction);
+        Ok(())
+    }
+
+    /// Whether a block could hold something.
+    pub fn has_content(&self, members: &Members) -> bool {
+        !self.transactions.is_empty() || self.ready(members).next().is_some()
+    }
+
+    /// What the next block shall hold, oldest first, within a block's bounds. `next_nonce` gives a sender's next
+    /// nonce.
+    pub fn contents(&self, members: &Members, next_nonce: impl Fn(&Address) -> u64) -> Contents {
+        let mut contents = Contents::default();
+        let mut reports = 0;
+        for batch in self.ready(members) {
+            reports += batch.reports().len();
+            if contents.batches.len() == Body::BATCHES_MAX || reports > REPORTS_MAX {
+                break;
+            }
+            contents.batches.push(batch.clone());
+        }
+        let mut expected: Option<(Address, u64)> = None;
+        for ((sender, nonce), transaction) in &self.transactions {
+            let next = match expected {
+                Some((of, next)) if of == *sender => next,
+                _ => next_nonce(sender),
+            };
+            expected = Some((*sender, next));
+            if *nonce == next && contents.transactions.len() < Body::TRANSACTIONS_MAX {
+                contents.transactions.push(transaction.clone());
+                expected = Some((*sender, next + 1));
+            }
+        }
+        contents
+    }
+
+    /// Forgets what a decided block holds, and transactions whose nonce has passed.
+    pub fn committed(&mut self, body: &Body, next_nonce: impl Fn(&Address) -> u64) {
+        for batch in &body.batches {
+            self.batches.remove(&batch.digest);
+            self.acks.remove(&batch.digest);
+            if self.done.insert(batch.digest) {
+                self.done_order.push_back(batch.digest);
+            }
+        }
+        while self.done_order.len() > Self::REMEMBERED_MAX {
+            if let Some(oldest) = self.done_order.pop_front() {
+                self.done.remove(&oldest);
+            }
+        }
+        self.arrived.retain(|digest| self.batches.contains_key(digest));
+        self.acked.retain(|digest| self.acks.contains_key(digest));
+        self.transactions
+            .retain(|(sender, nonce), _| *nonce >= next_nonce(sender));
+    }
+
+    /// The batches of `author` that too few hold yet, oldest first.
+    pub fn unready_of(&self, author: &Address, members: &Members) -> Vec<Arc<VerifiedBatch>> {
+        let own = self
+            .arrived
+            .iter()
+            .filter_map(|digest| self.batches.get(digest))
+            .filter(|batch| batch.author() == *author);
+        own.filter(|batch| !self.is_ready(&batch.digest(), members))
+            .cloned()
+            .collect()
+    }
+
+    fn is_ready(&self, digest: &Hash, members: &Members) -> bool {
+        let holders = self.acks.get(digest).into_iter().flatten();
+        members.is_quorum(
+            holders
+                .filter_map(|member| Some(members.get(member)?.power))
+                .sum(),
+        )
+    }
+
+    /// Batches that a quorum holds, in the order of arrival.
+    fn ready(&self, members: &Members) -> impl Iterator<Item = &Arc<VerifiedBatch>> {
+        let ready = self
+            .arrived
+            .iter()
+            .filter(move |digest| self.is_ready(digest, members));
+        ready.filter_map(|digest| self.batches.get(digest))
+    }
+}

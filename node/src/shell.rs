@@ -1,0 +1,666 @@
+//! How does a member run in the real world?
+//!
+//! The core runs on a thread of its own: it waits for an input or for its next wake-up, and hands its outputs to
+//! a publisher. Zenoh's callbacks only decode and `try_send`: they share one runtime with everything else.
+//! Batches are verified on all cores before the core sees them. Every queue is bounded; what does not fit is
+//! dropped and counted, and comes again by rebroadcast or by fetching.
+//!
+//! Nothing that fans out may block: one frozen member must not stop the others. Source: docs/adr/0007-zenoh.md.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use k256::ecdsa::VerifyingKey;
+use milepost_incentives::Genesis;
+use milepost_wire::codec::{Message, decode, encode};
+use milepost_wire::topic::{self, Channel};
+use milepost_wire::transaction::Transaction;
+use milepost_wire::{
+    Address, ChainId, Hash, Height, KeyId, Report, SecretKey, SignedBatch, Timestamp, Verified,
+};
+use tokio::sync::{broadcast, mpsc, watch};
+use zenoh::Session;
+use zenoh::qos::{CongestionControl, Priority};
+use zenoh::sample::SampleKind;
+
+use crate::batch::{BatchError, VerifiedBatch};
+use crate::message::{BlockAnswer, PeerMessage};
+use crate::node::{Fatal, Input, Node, Now, Output, Settings, Want};
+use crate::store::{Rocks, Store};
+use crate::view::View;
+
+/// Inputs that wait for the core.
+const INPUTS_MAX: usize = 4096;
+/// Messages that wait to be published.
+const SENDING_MAX: usize = 4096;
+/// Batches that wait to be verified.
+const VERIFYING_MAX: usize = 256;
+/// Questions of other members that wait to be answered.
+const ASKED_MAX: usize = 256;
+/// Verified reports that are remembered, so that a batch which repeats them is cheap.
+const KNOWN_MAX: usize = 65_536;
+/// How long an answer may take.
+const FETCH_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Why a member cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The core refused: see there.
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+    /// Zenoh refused a subscription or a queryable.
+    #[error("zenoh: {0}")]
+    Zenoh(String),
+    /// No thread could be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The queue to the core is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the member is busy: its queue is full")]
+pub struct Full;
+
+/// What the shell counted since it started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Messages of other members that did not decode.
+    pub malformed: AtomicU64,
+    /// Inputs dropped because the core's queue was full.
+    pub dropped: AtomicU64,
+    /// Batches refused because a signature in them is wrong.
+    pub bad_batches: AtomicU64,
+    /// Blocks that were fetched from other members.
+    pub fetched_blocks: AtomicU64,
+    /// Members that were seen to sign two different things.
+    pub equivocations: AtomicU64,
+}
+
+/// Reports that this unit verified itself, by digest, oldest leaving first.
+#[derive(Default)]
+struct Known {
+    reports: HashMap<Hash, Verified<Report>>,
+    order: VecDeque<Hash>,
+}
+
+/// What the shell's parts share.
+struct Shared {
+    chain: ChainId,
+    me: Address,
+    store: Rocks,
+    inputs: SyncSender<Input>,
+    view: watch::Sender<Arc<View>>,
+    committed: broadcast::Sender<Arc<View>>,
+    heard: broadcast::Sender<Arc<VerifiedBatch>>,
+    stopped: watch::Sender<Option<String>>,
+    known: Mutex<Known>,
+    /// Keys never change once enrolled, so their curve points are kept.
+    points: RwLock<HashMap<KeyId, VerifyingKey>>,
+    present: Mutex<HashSet<Address>>,
+    counters: Counters,
+}
+
+/// A running member.
+pub struct Handle {
+    shared: Arc<Shared>,
+    core: Option<std::thread::JoinHandle<()>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    session: Session,
+    ending: SyncSender<Input>,
+    end: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Shared {
+    fn view(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
+
+    /// Offers an input to the core; never waits.
+    fn offer(&self, input: Input) -> Result<(), Full> {
+        self.inputs.try_send(input).map_err(|_| {
+            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            Full
+        })
+    }
+
+    fn point(&self, view: &View, vehicle: KeyId) -> Option<VerifyingKey> {
+        if let Some(point) = self
+            .points
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&vehicle)
+        {
+            return Some(*point);
+        }
+        let point = view.state().vehicle(&vehicle)?.key.verifying_key().ok()?;
+        self.points
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(vehicle, point);
+        Some(point)
+    }
+
+    fn known(&self, digest: &Hash) -> Option<Verified<Report>> {
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .reports
+            .get(digest)
+            .cloned()
+    }
+
+    fn verify(&self, signed: SignedBatch) -> Result<Arc<VerifiedBatch>, BatchError> {
+        let view = self.view();
+        let author = signed.message.author;
+        let point = view.members().point(&author).ok_or(BatchError::Author(author))?;
+        let verified = VerifiedBatch::verify(
+            signed,
+            &self.chain,
+            point,
+            |vehicle| self.point(&view, vehicle),
+            |digest| self.known(digest),
+        );
+        if let Err(error) = &verified
+            && !matches!(error, BatchError::Unknown { .. })
+        {
+            self.counters.bad_batches.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%error, "a batch is refused");
+        }
+        verified.map(Arc::new)
+    }
+}
+
+impl Handle {
+    /// The newest committed ledger.
+    pub fn view(&self) -> Arc<View> {
+        self.shared.view()
+    }
+
+    /// The newest committed ledger, and each one after it; a slow reader skips some.
+    pub fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.shared.view.subscribe()
+    }
+
+    /// Each committed block from now on.
+    pub fn committed(&self) -> broadcast::Receiver<Arc<View>> {
+        self.shared.committed.subscribe()
+    }
+
+    /// Each batch of another unit from now on, verified.
+    pub fn heard(&self) -> broadcast::Receiver<Arc<VerifiedBatch>> {
+        self.shared.heard.subscribe()
+    }
+
+    /// Hands in a batch of this unit's own.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`]: try again later.
+    pub fn offer_batch(&self, batch: Arc<VerifiedBatch>) -> Result<(), Full> {
+        self.shared.offer(Input::Batch(batch))
+    }
+
+    /// Hands in a transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`]: try again later.
+    pub fn offer_transaction(&self, transaction: Verified<Transaction>) -> Result<(), Full> {
+        self.shared.offer(Input::Transaction(transaction))
+    }
+
+    /// Remembers reports that this unit verified, so that others' batches of them are cheap.
+    pub fn remember(&self, reports: &[Verified<Report>]) {
+        let mut known = self.shared.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for report in reports {
+            if known.reports.insert(report.digest(), report.clone()).is_none() {
+                known.order.push_back(report.digest());
+            }
+            if known.order.len() > KNOWN_MAX
+                && let Some(oldest) = known.order.pop_front()
+            {
+                known.reports.remove(&oldest);
+            }
+        }
+    }
+
+    /// A vehicle's curve point, where it is enrolled.
+    pub fn point(&self, vehicle: KeyId) -> Option<VerifyingKey> {
+        self.shared.point(&self.shared.view(), vehicle)
+    }
+
+    /// The other members that are present, as far as zenoh's liveliness tells.
+    pub fn peers(&self) -> Vec<Address> {
+        let mut present: Vec<_> = self
+            .shared
+            .present
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .copied()
+            .collect();
+        present.sort();
+        present
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// The store, for reading.
+    pub fn store(&self) -> &Rocks {
+        &self.shared.store
+    }
+
+    /// Waits until the member stops by itself, and says why.
+    pub async fn stopped(&self) -> String {
+        let mut stopped = self.shared.stopped.subscribe();
+        match stopped.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => "the member's thread is gone".into(),
+        }
+    }
+
+    /// Stops the member and hands everything to the disk.
+    pub async fn shutdown(mut self) {
+        self.end.store(true, Ordering::Release);
+        // Any input will do to wake the core; a full queue wakes it by itself.
+        let _ = self.ending.try_send(Input::Wake);
+        if let Some(core) = self.core.take() {
+            let joined = tokio::task::spawn_blocking(move || core.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the member's thread ended badly");
+            }
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+        if let Err(error) = self.shared.store.flush() {
+            tracing::error!(%error, "the store could not be flushed");
+        }
+        if let Err(error) = self.session.close().await {
+            tracing::warn!(%error, "zenoh did not close cleanly");
+        }
+    }
+}
+
+/// Starts a member on `session`. The session is the member's: [`Handle::shutdown`] closes it.
+///
+/// # Errors
+///
+/// [`StartError`].
+pub async fn start(
+    session: Session,
+    genesis: &Genesis,
+    key: SecretKey,
+    settings: Settings,
+    store: Rocks,
+) -> Result<Handle, StartError> {
+    let clock = Clock(Instant::now());
+    let me = key.address();
+    let (node, first) = Node::open(genesis, key, settings, store.clone(), clock.now())?;
+    let (inputs, waiting) = sync_channel(INPUTS_MAX);
+    let (sender, sending) = mpsc::channel(SENDING_MAX);
+    let shared = Arc::new(Shared {
+        chain: genesis.chain.clone(),
+        me,
+        store,
+        inputs: inputs.clone(),
+        view: watch::channel(node.view()).0,
+        committed: broadcast::channel(256).0,
+        heard: broadcast::channel(1024).0,
+        stopped: watch::channel(None).0,
+        known: Mutex::default(),
+        points: RwLock::default(),
+        present: Mutex::default(),
+        counters: Counters::default(),
+    });
+    let mut tasks = vec![tokio::spawn(publish(session.clone(), shared.clone(), sending))];
+    listen(&session, &shared)
+        .await
+        .map_err(|error| StartError::Zenoh(error.to_string()))?;
+    tasks.push(tokio::spawn(watch_presence(session.clone(), shared.clone())));
+    let end = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let core = Core {
+        node,
+        clock,
+        waiting,
+        sender,
+        shared: shared.clone(),
+        end: end.clone(),
+    };
+    let core = std::thread::Builder::new()
+        .name("milepost-core".into())
+        .spawn(move || core.run(first))?;
+    Ok(Handle {
+        shared,
+        core: Some(core),
+        tasks,
+        session,
+        ending: inputs,
+        end,
+    })
+}
+
+/// The two clocks.
+#[derive(Clone, Copy)]
+struct Clock(Instant);
+
+impl Clock {
+    fn now(&self) -> Now {
+        let unix = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            mono_ms: u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX),
+            wall: Timestamp::from_unix_millis(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+/// The thread that the core runs on.
+struct Core {
+    node: Node<Rocks>,
+    clock: Clock,
+    waiting: Receiver<Input>,
+    sender: mpsc::Sender<Output>,
+    shared: Arc<Shared>,
+    end: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Core {
+    fn run(mut self, first: Vec<Output>) {
+        self.carry(first);
+        while !self.end.load(Ordering::Acquire) {
+            let now = self.clock.now();
+            let wait = self.node.wake_at().saturating_sub(now.mono_ms);
+            let input = if wait == 0 {
+                // A due timer goes first, so that a flood of messages cannot hold it off.
+                Input::Wake
+            } else {
+                match self.waiting.recv_timeout(Duration::from_millis(wait)) {
+                    Ok(input) => input,
+                    Err(RecvTimeoutError::Timeout) => Input::Wake,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            };
+            match self.node.handle(self.clock.now(), input) {
+                Ok(outputs) => self.carry(outputs),
+                Err(fatal) => {
+                    tracing::error!(%fatal, "this member stops: it must not go on in doubt");
+                    self.shared.stopped.send_replace(Some(fatal.to_string()));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn carry(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match &output {
+                Output::Committed(view) => {
+                    self.shared.view.send_replace(view.clone());
+                    // Nobody listening is fine.
+                    let _ = self.shared.committed.send(view.clone());
+                }
+                Output::Equivocated(_) => {
+                    self.shared.counters.equivocations.fetch_add(1, Ordering::Relaxed);
+                }
+                Output::Send { .. } | Output::Fetch(_) => {}
+            }
+            if self.sender.try_send(output).is_err() {
+                self.shared.counters.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Carries outputs to the network.
+async fn publish(session: Session, shared: Arc<Shared>, mut sending: mpsc::Receiver<Output>) {
+    let mut turn = 0usize;
+    while let Some(output) = sending.recv().await {
+        let (key, bytes, priority, express) = match output {
+            Output::Send { channel, bytes } => {
+                let key = topic::from_member(&shared.chain, channel, shared.me);
+                match channel {
+                    Channel::Bft => (key, bytes, Priority::RealTime, true),
+                    Channel::Body => (key, bytes, Priority::DataHigh, true),
+                    Channel::Batch => (key, bytes, Priority::DataHigh, false),
+                    Channel::Member => (key, bytes, Priority::InteractiveHigh, true),
+                }
+            }
+            Output::Committed(view) => match view.head() {
+                Some(head) => (
+                    topic::head(&shared.chain),
+                    encode(head),
+                    Priority::InteractiveHigh,
+                    true,
+                ),
+                None => continue,
+            },
+            Output::Fetch(want) => {
+                turn = turn.wrapping_add(1);
+                tokio::spawn(fetch(session.clone(), shared.clone(), want, turn));
+                continue;
+            }
+            Output::Equivocated(_) => continue,
+        };
+        let put = session
+            .put(key, bytes)
+            .congestion_control(CongestionControl::Drop)
+            .priority(priority);
+        if let Err(error) = put.express(express).await {
+            tracing::debug!(%error, "not published");
+        }
+    }
+}
+
+/// Asks one other member, each time the next one.
+async fn fetch(session: Session, shared: Arc<Shared>, want: Want, turn: usize) {
+    let view = shared.view();
+    let others: Vec<Address> = view
+        .members()
+        .iter()
+        .map(|(address, _)| address)
+        .filter(|address| *address != shared.me)
+        .collect();
+    if others.is_empty() {
+        return;
+    }
+    let member = others[turn % others.len()];
+    let key = match want {
+        Want::Block(height) => topic::ask_block(&shared.chain, height, member),
+        Want::Body(hash) => topic::ask_body(&shared.chain, hash, member),
+        Want::Batch(digest) => topic::ask_batch(&shared.chain, digest, member),
+    };
+    let Ok(replies) = session.get(key).timeout(FETCH_TIMEOUT).await else {
+        return;
+    };
+    let Ok(reply) = replies.recv_async().await else {
+        return;
+    };
+    let Ok(sample) = reply.into_result() else { return };
+    let bytes = sample.payload().to_bytes().into_owned();
+    let taken = tokio::task::spawn_blocking(move || take_answer(&shared, want, &bytes)).await;
+    if taken.is_err() {
+        tracing::error!("an answer could not be taken");
+    }
+}
+
+fn take_answer(shared: &Shared, want: Want, bytes: &[u8]) {
+    let input = match want {
+        Want::Block(_) => decode::<BlockAnswer>(bytes).ok().and_then(|answer| {
+            // The cheap check first: without a good certificate its batches are not worth verifying.
+            answer
+                .certificate
+                .verify(&shared.chain, shared.view().members())
+                .ok()?;
+            let batches = answer
+                .batches
+                .into_iter()
+                .map(|signed| shared.verify(signed).ok())
+                .collect::<Option<_>>()?;
+            shared.counters.fetched_blocks.fetch_add(1, Ordering::Relaxed);
+            Some(Input::Block {
+                block: Box::new(answer.block),
+                certificate: answer.certificate,
+                batches,
+            })
+        }),
+        Want::Body(_) => decode::<PeerMessage>(bytes)
+            .ok()
+            .filter(|message| matches!(message, PeerMessage::Body(_)))
+            .map(Input::Peer),
+        Want::Batch(_) => decode::<SignedBatch>(bytes)
+            .ok()
+            .and_then(|signed| shared.verify(signed).ok())
+            .map(Input::Batch),
+    };
+    match input {
+        // A full queue drops it, counted; it is fetched again.
+        Some(input) => drop(shared.offer(input)),
+        None => {
+            shared.counters.malformed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Subscribes to the other members, and answers them.
+async fn listen(session: &Session, shared: &Arc<Shared>) -> zenoh::Result<()> {
+    let (to_verify, verifying) = sync_channel::<SignedBatch>(VERIFYING_MAX);
+    for channel in [Channel::Bft, Channel::Body, Channel::Batch, Channel::Member] {
+        let (shared, to_verify) = (shared.clone(), to_verify.clone());
+        let own = topic::from_member(&shared.chain, channel, shared.me);
+        let key = topic::all_members(&shared.chain, channel);
+        let hear = move |sample: zenoh::sample::Sample| {
+            if sample.key_expr().as_str() == own || sample.kind() != SampleKind::Put {
+                return;
+            }
+            let fits = match decode::<PeerMessage>(&sample.payload().to_bytes()) {
+                Ok(PeerMessage::Batch(signed)) => to_verify.try_send(signed).is_ok(),
+                Ok(message) => shared.offer(Input::Peer(message)).is_ok(),
+                Err(error) => {
+                    shared.counters.malformed.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(%error, "a message of a member is refused");
+                    true
+                }
+            };
+            if !fits {
+                tracing::debug!("a message of a member is dropped: this one is busy");
+            }
+        };
+        session
+            .declare_subscriber(key)
+            .callback(hear)
+            .background()
+            .await?;
+    }
+    spawn_verifier(shared.clone(), verifying)?;
+
+    let (to_answer, asked) = sync_channel::<zenoh::query::Query>(ASKED_MAX);
+    let ask = move |query| drop(to_answer.try_send(query));
+    session
+        .declare_queryable(topic::asked_of(&shared.chain, shared.me))
+        .callback(ask)
+        .background()
+        .await?;
+    spawn_answerer(shared.clone(), asked)?;
+    Ok(())
+}
+
+/// Verifies others' batches, one after the other, each on all cores.
+fn spawn_verifier(shared: Arc<Shared>, verifying: Receiver<SignedBatch>) -> std::io::Result<()> {
+    let verify = move || {
+        for signed in verifying {
+            if let Ok(batch) = shared.verify(signed) {
+                let _ = shared.heard.send(batch.clone());
+                // A full queue drops it, counted; it comes again when a block names it.
+                let _ = shared.offer(Input::Batch(batch));
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("milepost-verify".into())
+        .spawn(verify)
+        .map(drop)
+}
+
+/// Answers the other members' questions from the store.
+fn spawn_answerer(shared: Arc<Shared>, asked: Receiver<zenoh::query::Query>) -> std::io::Result<()> {
+    let answer = move || {
+        for query in asked {
+            let answer = answer(&shared, query.key_expr().as_str());
+            if let Some(bytes) = answer {
+                let reply = query.reply(query.key_expr().clone(), bytes);
+                let _ = zenoh::Wait::wait(reply);
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("milepost-answer".into())
+        .spawn(answer)
+        .map(drop)
+}
+
+/// What the store has under `…/q/<what>/<which>/<member>`.
+fn answer(shared: &Shared, key: &str) -> Option<Vec<u8>> {
+    let mut parts = key.rsplit('/').skip(1);
+    let (which, what) = (parts.next()?, parts.next()?);
+    let store = &shared.store;
+    match what {
+        "block" => {
+            let (block, certificate) = store.block(Height(which.parse().ok()?)).ok()??;
+            let batches = block
+                .body
+                .batches
+                .iter()
+                .map(|named| store.batch(&named.digest).ok()?)
+                .collect::<Option<_>>()?;
+            let bytes = encode(&BlockAnswer {
+                block,
+                certificate,
+                batches,
+            });
+            (bytes.len() <= BlockAnswer::LEN_MAX).then_some(bytes)
+        }
+        "body" => {
+            let block = store.body(&which.parse().ok()?).ok()??;
+            Some(encode(&PeerMessage::Body(crate::message::ProposedBody {
+                round: 0,
+                block,
+            })))
+        }
+        "batch" => Some(encode(&store.batch(&which.parse().ok()?).ok()??)),
+        _ => None,
+    }
+}
+
+/// Declares this member present, and notes who else is.
+async fn watch_presence(session: Session, shared: Arc<Shared>) {
+    let own = topic::from_member(&shared.chain, Channel::Member, shared.me);
+    let Ok(_token) = session.liveliness().declare_token(own).await else {
+        return;
+    };
+    let all = topic::all_members(&shared.chain, Channel::Member);
+    let Ok(changes) = session.liveliness().declare_subscriber(all).history(true).await else {
+        return;
+    };
+    while let Ok(sample) = changes.recv_async().await {
+        let name = sample.key_expr().as_str().rsplit('/').next().unwrap_or_default();
+        let Ok(address) = name.parse::<Address>() else {
+            continue;
+        };
+        if address == shared.me {
+            continue;
+        }
+        let mut present = shared.present.lock().unwrap_or_else(PoisonError::into_inner);
+        match sample.kind() {
+            SampleKind::Put => present.insert(address),
+            SampleKind::Delete => present.remove(&address),
+        };
+    }
+}

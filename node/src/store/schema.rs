@@ -1,0 +1,106 @@
+//! Under which key does what stand?
+//!
+//! Column families and keys; numbers are big-endian, so that the database's order is theirs.
+
+use milepost_wire::output::Output;
+use milepost_wire::time::Epoch;
+use milepost_wire::{Cell, Height, KeyId, Kind, encode};
+
+use super::Place;
+
+/// `height` → encoded block.
+pub(super) const BLOCKS: &str = "blocks";
+/// `height` → encoded certificate.
+pub(super) const CERTIFICATES: &str = "certificates";
+/// `height` → encoded outputs.
+pub(super) const OUTPUTS: &str = "outputs";
+/// `digest` → encoded signed batch.
+pub(super) const BATCHES: &str = "batches";
+/// `StateKey` → value.
+pub(super) const TREE: &str = "tree";
+/// table tag and key → value.
+pub(super) const OPEN: &str = "open";
+/// `hash` → encoded block that is not decided.
+pub(super) const BODIES: &str = "bodies";
+/// `height, round` → hash of the block built for it.
+pub(super) const OWN: &str = "own";
+/// `height, index` → encoded log entry.
+pub(super) const LOG: &str = "log";
+/// `vehicle, epoch, height, index` → nothing.
+pub(super) const EXPLAIN: &str = "explain";
+/// `cell, kind` → `height, index`.
+pub(super) const PICTURE: &str = "picture";
+/// `genesis` → hash; `tip` → height.
+pub(super) const META: &str = "meta";
+
+/// All column families.
+pub(super) const ALL: [&str; 12] = [
+    BLOCKS,
+    CERTIFICATES,
+    OUTPUTS,
+    BATCHES,
+    TREE,
+    OPEN,
+    BODIES,
+    OWN,
+    LOG,
+    EXPLAIN,
+    PICTURE,
+    META,
+];
+
+pub(super) const GENESIS: &[u8] = b"genesis";
+pub(super) const TIP: &[u8] = b"tip";
+
+pub(super) fn height(height: Height) -> [u8; 8] {
+    height.0.to_be_bytes()
+}
+
+/// A height and a number below it: a round, a log entry, an output.
+pub(super) fn below(height: Height, index: u32) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&height.0.to_be_bytes());
+    key[8..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+pub(super) fn place(bytes: &[u8]) -> Option<Place> {
+    let (height, index) = bytes.split_at_checked(8)?;
+    Some((
+        Height(u64::from_be_bytes(height.try_into().ok()?)),
+        u32::from_be_bytes(index.try_into().ok()?),
+    ))
+}
+
+pub(super) fn explain_prefix(vehicle: KeyId, epoch: Epoch) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&vehicle.0);
+    key[8..].copy_from_slice(&epoch.0.to_be_bytes());
+    key
+}
+
+pub(super) fn picture(cell: Cell, kind: Kind) -> Vec<u8> {
+    encode(&(cell, kind))
+}
+
+/// The indices under which an output is found again.
+pub(super) enum Index {
+    Explain([u8; 24]),
+    Picture(Vec<u8>),
+}
+
+/// Which index an output belongs into, if any.
+pub(super) fn index(output: &Output, place: Place) -> Option<Index> {
+    let explain = |vehicle, epoch| {
+        let mut key = [0; 24];
+        key[..12].copy_from_slice(&explain_prefix(vehicle, epoch));
+        key[12..].copy_from_slice(&below(place.0, place.1));
+        Some(Index::Explain(key))
+    };
+    match output {
+        Output::Score(score) => explain(score.vehicle, score.epoch),
+        Output::Payment(payment) => explain(payment.vehicle, payment.epoch),
+        Output::Estimate(estimate) => Some(Index::Picture(picture(estimate.item.cell, estimate.item.kind))),
+        _ => None,
+    }
+}

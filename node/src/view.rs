@@ -1,0 +1,197 @@
+//! What may others read?
+//!
+//! A [`View`] is the ledger after one block with that block's certificate: immutable, shared by reference, and
+//! all that a query needs in order to answer with a proof.
+
+use std::sync::Arc;
+
+use milepost_incentives::State;
+use milepost_wire::certificate::Head;
+use milepost_wire::output::Output;
+use milepost_wire::proof::{OutputsProof, StateProof};
+use milepost_wire::state::StateKey;
+use milepost_wire::{Block, Certificate, Hash, Height, Members, encode, merkle};
+
+use crate::batch::VerifiedBatch;
+use crate::ledger::Ledger;
+use crate::store::{Place, Store, StoreError};
+
+/// The ledger after a block.
+#[derive(Clone)]
+pub struct View {
+    ledger: Ledger,
+    genesis: Hash,
+    newest: Option<Newest>,
+}
+
+/// The newest block and what came of it.
+#[derive(Clone)]
+struct Newest {
+    block: Arc<Block>,
+    head: Arc<Head>,
+    outputs: Arc<Vec<Output>>,
+    batches: Vec<Arc<VerifiedBatch>>,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View")
+            .field("height", &self.height())
+            .field("state_root", &self.state_root())
+            .finish()
+    }
+}
+
+impl View {
+    /// Before the first block, or just after a start: the block's outputs are in the store alone.
+    pub(crate) fn at_start(ledger: Ledger, genesis: Hash, tip: Option<(Block, Certificate)>) -> Self {
+        let newest = tip.map(|(block, certificate)| Newest {
+            head: Arc::new(Head {
+                header: block.header.clone(),
+                certificate,
+            }),
+            block: Arc::new(block),
+            outputs: Arc::new(Vec::new()),
+            batches: Vec::new(),
+        });
+        Self {
+            ledger,
+            genesis,
+            newest,
+        }
+    }
+
+    /// After a block was committed.
+    pub(crate) fn after(
+        ledger: Ledger,
+        genesis: Hash,
+        block: Arc<Block>,
+        certificate: Certificate,
+        outputs: Vec<Output>,
+        batches: Vec<Arc<VerifiedBatch>>,
+    ) -> Self {
+        let head = Arc::new(Head {
+            header: block.header.clone(),
+            certificate,
+        });
+        Self {
+            ledger,
+            genesis,
+            newest: Some(Newest {
+                block,
+                head,
+                outputs: Arc::new(outputs),
+                batches,
+            }),
+        }
+    }
+
+    /// How many blocks there are.
+    pub fn height(&self) -> Height {
+        self.ledger.height()
+    }
+
+    /// The ledger itself.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// What the rules have come to.
+    pub fn state(&self) -> &State {
+        self.ledger.state()
+    }
+
+    /// Who votes.
+    pub fn members(&self) -> &Members {
+        self.ledger.members()
+    }
+
+    /// The hash of the genesis.
+    pub fn genesis_hash(&self) -> Hash {
+        self.genesis
+    }
+
+    /// The root of the state.
+    pub fn state_root(&self) -> Hash {
+        self.newest.as_ref().map_or_else(
+            || self.ledger.state_root(),
+            |newest| newest.head.header.state_root,
+        )
+    }
+
+    /// The newest header with its certificate; `None` before the first block.
+    pub fn head(&self) -> Option<&Head> {
+        self.newest.as_ref().map(|newest| &*newest.head)
+    }
+
+    /// The newest block; `None` before the first.
+    pub fn block(&self) -> Option<&Arc<Block>> {
+        self.newest.as_ref().map(|newest| &newest.block)
+    }
+
+    /// What the newest block put out; empty just after a start.
+    pub fn outputs(&self) -> &[Output] {
+        self.newest.as_ref().map_or(&[], |newest| &newest.outputs)
+    }
+
+    /// The newest block's batches; empty just after a start.
+    pub fn batches(&self) -> &[Arc<VerifiedBatch>] {
+        self.newest.as_ref().map_or(&[], |newest| &newest.batches)
+    }
+
+    /// What the state says under `key`, with its proof; `None` before the first block.
+    pub fn prove(&self, key: StateKey) -> Option<StateProof> {
+        let head = self.head()?.clone();
+        let state = self.state();
+        let value = match &key {
+            StateKey::Books => Some(encode(&state.books())),
+            StateKey::Account(address) => state.find_account(address).map(encode),
+            StateKey::Vehicle(vehicle) => state.vehicle(vehicle).map(encode),
+            StateKey::Road(cell, kind) => state.road(*cell, *kind).map(encode),
+        };
+        let path = self.ledger.tree().prove(&key.bytes());
+        Some(StateProof {
+            head,
+            open_root: state.open_root(),
+            key,
+            value,
+            path,
+        })
+    }
+}
+
+/// The outputs at `places` with their proofs, one proof per block, in the order of blocks. Cost: reading and
+/// hashing all outputs of each block concerned.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub fn prove_outputs(store: &impl Store, places: &[Place]) -> Result<Vec<OutputsProof>, StoreError> {
+    let mut places = places.to_vec();
+    places.sort_unstable();
+    let mut proofs = Vec::new();
+    let groups = places
+        .chunk_by(|one, other| one.0 == other.0)
+        .flat_map(|block| block.chunks(OutputsProof::OUTPUTS_MAX));
+    for group in groups {
+        let height = group[0].0;
+        let (Some((block, certificate)), Some(outputs)) = (store.block(height)?, store.outputs(height)?)
+        else {
+            continue;
+        };
+        let leaves: Vec<Hash> = outputs.iter().map(Output::leaf).collect();
+        let proved = group.iter().filter_map(|(_, index)| {
+            let index = *index as usize;
+            Some((outputs.get(index)?.clone(), merkle::prove(&leaves, index)?))
+        });
+        let outputs = proved.collect();
+        proofs.push(OutputsProof {
+            head: Head {
+                header: block.header,
+                certificate,
+            },
+            outputs,
+        });
+    }
+    Ok(proofs)
+}

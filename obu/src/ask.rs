@@ -1,0 +1,295 @@
+//! How does a vehicle get an answer that it can believe?
+//!
+//! It asks every unit that answers, checks each reply by itself, and takes the newest that proves what was asked; the
+//! others are reported. A unit that stays silent costs a short while, one that lies nothing at all.
+//!
+//! This is a shell around [`LightClient`], which judges.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use milepost_wire::output::{Estimate, Item};
+use milepost_wire::proof::{OutputsProof, StateProof};
+use milepost_wire::state::{Account, Vehicle};
+use milepost_wire::time::Epoch;
+use milepost_wire::{Address, Cell, Consortium, Height, KeyId, Kind, Message, Place, SignedTransaction, decode, topic};
+use tokio::time::{Instant, timeout_at};
+use zenoh::Session;
+use zenoh::query::{ConsolidationMode, QueryTarget};
+
+use crate::config::Config;
+use crate::explain::Explanation;
+use crate::light::{LightClient, Proved, Refused};
+use crate::net::{self, NetError};
+
+/// After an answer that proves something, others are waited for so long.
+const QUIET: Duration = Duration::from_millis(300);
+/// How often a question that nobody answered is asked again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// The most replies that are looked at.
+const REPLIES_MAX: usize = 4096;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// No session.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// No roadside unit in reach.
+    #[error("no roadside unit answers at {connect:?} within {waited_ms} ms")]
+    Unreachable {
+        /// The endpoints.
+        connect: Vec<String>,
+        /// How long was waited.
+        waited_ms: u64,
+    },
+    /// Nobody proved anything.
+    #[error("no unit proved an answer to {asked} within {waited_ms} ms; {} replies were refused{}", .refused.len(), last(.refused))]
+    NoProof {
+        /// The question's key expression.
+        asked: String,
+        /// How long was waited.
+        waited_ms: u64,
+        /// Why replies were not believed.
+        refused: Vec<String>,
+    },
+}
+
+fn last(refused: &[String]) -> String {
+    refused.last().map(|reason| format!(", the last because: {reason}")).unwrap_or_default()
+}
+
+/// A part of the world, in degrees.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Area {
+    west: f64,
+    south: f64,
+    east: f64,
+    north: f64,
+}
+
+/// Text is no area.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an area W,S,E,N in degrees with W <= E and S <= N, such as 11.30,44.48,11.36,44.51")]
+pub struct NotAnArea;
+
+impl FromStr for Area {
+    type Err = NotAnArea;
+
+    fn from_str(text: &str) -> Result<Self, NotAnArea> {
+        let numbers: Vec<f64> =
+            text.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>().map_err(|_| NotAnArea)?;
+        let [west, south, east, north] = numbers[..] else { return Err(NotAnArea) };
+        let inside = west >= -180.0 && east <= 180.0 && south >= -90.0 && north <= 90.0;
+        let ordered = west <= east && south <= north;
+        (inside && ordered).then_some(Self { west, south, east, north }).ok_or(NotAnArea)
+    }
+}
+
+/// As in a selector: `W,S,E,N`.
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{},{},{}", self.west, self.south, self.east, self.north)
+    }
+}
+
+impl Area {
+    /// Whether the cell's middle lies within. A map's segment has none that this program knows: it passes.
+    pub fn admits(&self, cell: Cell) -> bool {
+        let within = |place: Place| {
+            (self.west..=self.east).contains(&place.longitude_degrees())
+                && (self.south..=self.north).contains(&place.latitude_degrees())
+        };
+        cell.centre().is_none_or(within)
+    }
+}
+
+/// Asks roadside units, and believes none.
+pub struct Asker {
+    session: Session,
+    light: LightClient,
+    wait: Duration,
+    /// Why replies were not believed, so far.
+    pub refused: Vec<String>,
+}
+
+impl Asker {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError::Net`], [`AskError::Unreachable`].
+    pub async fn open(config: &Config, consortium: Consortium) -> Result<Self, AskError> {
+        let settings = net::settings(&config.connect)?;
+        let wait = Duration::from_millis(config.ask_ms);
+        let unreachable =
+            || AskError::Unreachable { connect: config.connect.clone(), waited_ms: config.ask_ms };
+        let deadline = Instant::now() + wait;
+        let session = timeout_at(deadline, net::open(settings)).await.map_err(|_| unreachable())??;
+        while !net::is_linked(&session).await {
+            if Instant::now() >= deadline {
+                net::close(session).await;
+                return Err(unreachable());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let light = LightClient::new(consortium, config.proof_lag_max);
+        Ok(Self { session, light, wait, refused: Vec::new() })
+    }
+
+    /// Ends the session.
+    pub async fn close(self) {
+        net::close(self.session).await;
+    }
+
+    /// What `address` holds.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`].
+    pub async fn account(&mut self, address: Address) -> Result<Proved<Account>, AskError> {
+        let asked = topic::ask_account(&self.light.consortium().chain, address);
+        let mut newest: Option<Proved<Account>> = None;
+        self.ask(asked, |light, proof: StateProof| {
+            let answer = light.account(address, &proof)?;
+            newest = Some(newest.filter(|newest| newest.height >= answer.height).unwrap_or(answer));
+            Ok(())
+        })
+        .await?;
+        Ok(newest.expect("an answer was accepted"))
+    }
+
+    /// What is known of `vehicle`.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`].
+    pub async fn vehicle(&mut self, vehicle: KeyId) -> Result<Proved<Option<Vehicle>>, AskError> {
+        let asked = topic::ask_vehicle(&self.light.consortium().chain, vehicle);
+        let mut newest: Option<Proved<Option<Vehicle>>> = None;
+        self.ask(asked, |light, proof: StateProof| {
+            let answer = light.vehicle(vehicle, &proof)?;
+            newest = Some(newest.take().filter(|newest| newest.height >= answer.height).unwrap_or(answer));
+            Ok(())
+        })
+        .await?;
+        Ok(newest.expect("an answer was accepted"))
+    }
+
+    /// The newest final figures within `area`, each with the height of its block.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`].
+    pub async fn picture(&mut self, area: Area) -> Result<Vec<(Height, Estimate)>, AskError> {
+        let asked = topic::ask_picture(&self.light.consortium().chain);
+        let mut newest: BTreeMap<(Cell, Kind), (Height, Estimate)> = BTreeMap::new();
+        self.ask(format!("{asked}?bbox={area}"), |light, proof: OutputsProof| {
+            let Proved { value, height, .. } = light.estimates(&proof)?;
+            for estimate in value {
+                let Item { slot, cell, kind } = estimate.item;
+                let known = newest.get(&(cell, kind)).map(|(_, known)| known.item.slot);
+                if area.admits(cell) && known.is_none_or(|known| known < slot) {
+                    newest.insert((cell, kind), (height, estimate));
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(newest.into_values().collect())
+    }
+
+    /// Why `vehicle` was paid what it was for `epoch`.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`].
+    pub async fn explain(&mut self, vehicle: KeyId, epoch: Epoch) -> Result<Explanation, AskError> {
+        let asked = topic::ask_explanation(&self.light.consortium().chain, vehicle, epoch);
+        let mut explanation = Explanation::new(vehicle, epoch);
+        self.ask(asked, |light, proof: OutputsProof| light.explain(&mut explanation, &proof)).await?;
+        Ok(explanation)
+    }
+
+    /// Puts a transaction on the air. Whether it was executed, the account tells.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError::Net`].
+    pub async fn send(&self, transaction: &SignedTransaction) -> Result<(), AskError> {
+        Ok(net::send(&self.session, &self.light.consortium().chain, transaction).await?)
+    }
+
+    /// Asks all units until `accept` takes a reply, and a little longer for the others'.
+    async fn ask<T: Message>(
+        &mut self,
+        asked: String,
+        mut accept: impl FnMut(&mut LightClient, T) -> Result<(), Refused>,
+    ) -> Result<(), AskError> {
+        let deadline = Instant::now() + self.wait;
+        let (mut accepted, mut refused) = (false, Vec::new());
+        while !accepted && Instant::now() < deadline {
+            let get = self
+                .session
+                .get(asked.as_str())
+                .target(QueryTarget::All)
+                .consolidation(ConsolidationMode::None)
+                .timeout(deadline - Instant::now());
+            let replies = get.await.map_err(NetError::zenoh("ask"))?;
+            let mut until = deadline;
+            for _ in 0..REPLIES_MAX {
+                let Ok(Ok(reply)) = timeout_at(until, replies.recv_async()).await else { break };
+                let judged = match reply.result() {
+                    Err(error) => Err(String::from_utf8_lossy(&error.payload().to_bytes()).chars().take(200).collect()),
+                    Ok(sample) => decode(&sample.payload().to_bytes())
+                        .map_err(|error| error.to_string())
+                        .and_then(|proof| accept(&mut self.light, proof).map_err(|error| error.to_string())),
+                };
+                match judged {
+                    Ok(()) => {
+                        accepted = true;
+                        until = deadline.min(Instant::now() + QUIET);
+                    }
+                    Err(reason) => {
+                        tracing::warn!("refused: {reason}");
+                        refused.push(reason);
+                    }
+                }
+            }
+            if !accepted {
+                tokio::time::sleep_until(deadline.min(Instant::now() + AGAIN)).await;
+            }
+        }
+        self.refused.extend(refused.iter().cloned());
+        if accepted {
+            return Ok(());
+        }
+        Err(AskError::NoProof { asked, waited_ms: self.wait.as_millis() as u64, refused })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use milepost_wire::Heading;
+
+    #[test]
+    fn an_area_is_read_and_written() {
+        let area: Area = "11.3,44.48,11.36,44.51".parse().unwrap();
+        assert_eq!(area.to_string(), "11.3,44.48,11.36,44.51");
+        for text in ["", "1,2,3", "1,2,3,4,5", "3,2,1,4", "1,4,3,2", "-181,0,0,0", "a,b,c,d", "NaN,0,1,1"] {
+            assert_eq!(text.parse::<Area>(), Err(NotAnArea), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_area_admits_what_lies_in_it() {
+        let area: Area = "11.3,44.48,11.36,44.51".parse().unwrap();
+        let cell = |lat, lon| Cell::at(Place::from_degrees(lat, lon).unwrap(), Heading::UNAVAILABLE);
+        assert!(area.admits(cell(44.494, 11.343)));
+        assert!(!area.admits(cell(44.6, 11.343)));
+        assert!(area.admits(Cell::segment("a")));
+    }
+}

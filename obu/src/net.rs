@@ -1,0 +1,129 @@
+//! How does a vehicle reach roadside units?
+//!
+//! As a zenoh client with a list of endpoints: it holds a link to one of them, and goes over to another when that one
+//! is lost. It neither scouts nor listens. Nothing here blocks for long: what cannot be sent is dropped, and the
+//! outbox sends it again.
+
+use std::time::Duration;
+
+use milepost_wire::{ChainId, SignedTransaction, encode, topic};
+use zenoh::Session;
+use zenoh::qos::{CongestionControl, Priority};
+
+/// The longest that an orderly end may take.
+const CLOSE_MAX: Duration = Duration::from_secs(3);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// Nowhere to connect to.
+    #[error("expected at least one endpoint of a roadside unit, such as tcp/192.0.2.1:7447, found none")]
+    NoEndpoint,
+    /// Not an endpoint.
+    #[error("expected endpoints such as tcp/192.0.2.1:7447, found {found}: {reason}")]
+    BadEndpoint {
+        /// What was given.
+        found: String,
+        /// What zenoh says.
+        reason: String,
+    },
+    /// Zenoh refused.
+    #[error("zenoh could not {what}: {reason}")]
+    Zenoh {
+        /// What was tried.
+        what: &'static str,
+        /// What zenoh says.
+        reason: String,
+    },
+}
+
+impl NetError {
+    pub(crate) fn zenoh(what: &'static str) -> impl FnOnce(zenoh::Error) -> Self {
+        move |error| Self::Zenoh { what, reason: error.to_string() }
+    }
+}
+
+/// What zenoh is told.
+///
+/// # Errors
+///
+/// [`NetError::NoEndpoint`], [`NetError::BadEndpoint`].
+pub fn settings(connect: &[String]) -> Result<zenoh::Config, NetError> {
+    if connect.is_empty() {
+        return Err(NetError::NoEndpoint);
+    }
+    let mut settings = zenoh::Config::default();
+    let mut set = |key: &str, value: &str| settings.insert_json5(key, value);
+    for (key, value) in [
+        ("mode", "\"client\""),
+        ("listen/endpoints", "[]"),
+        ("connect/timeout_ms", "-1"),
+        ("connect/exit_on_failure", "false"),
+        ("connect/retry", "{period_init_ms: 200, period_max_ms: 2000, period_increase_factor: 2}"),
+        ("scouting/multicast/enabled", "false"),
+        ("scouting/gossip/enabled", "false"),
+        ("transport/link/tx/lease", "2000"),
+        // The largest answer is an outputs proof of 4 MiB.
+        ("transport/link/rx/max_message_size", "8388608"),
+    ] {
+        set(key, value).expect("these settings are zenoh's own");
+    }
+    let endpoints = serde_json::to_string(connect).expect("text is JSON");
+    set("connect/endpoints", &endpoints)
+        .map_err(|error| NetError::BadEndpoint { found: endpoints, reason: error.to_string() })?;
+    Ok(settings)
+}
+
+/// Opens a session. It may take until a unit answers.
+///
+/// # Errors
+///
+/// [`NetError`].
+pub async fn open(settings: zenoh::Config) -> Result<Session, NetError> {
+    zenoh::open(settings).await.map_err(NetError::zenoh("open a session"))
+}
+
+/// Whether any roadside unit is in reach.
+pub async fn is_linked(session: &Session) -> bool {
+    session.info().routers_zid().await.next().is_some()
+}
+
+/// Puts a report: at once or not at all.
+///
+/// # Errors
+///
+/// [`NetError::Zenoh`].
+pub async fn put(session: &Session, topic: String, bytes: Vec<u8>) -> Result<(), NetError> {
+    let put = session.put(topic, bytes).congestion_control(CongestionControl::Drop).priority(Priority::Data);
+    put.await.map_err(NetError::zenoh("put a message"))
+}
+
+/// Puts a transaction.
+///
+/// # Errors
+///
+/// [`NetError::Zenoh`].
+pub async fn send(session: &Session, chain: &ChainId, transaction: &SignedTransaction) -> Result<(), NetError> {
+    let Ok(sender) = transaction.message.from.address() else { return Ok(()) };
+    put(session, topic::transaction(chain, sender.key_id()), encode(transaction)).await
+}
+
+/// Sends what is under way, and ends.
+pub async fn close(session: Session) {
+    if let Ok(Err(error)) = tokio::time::timeout(CLOSE_MAX, session.close()).await {
+        tracing::warn!("zenoh could not close the session: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_checked_before_anything_starts() {
+        assert!(settings(&["tcp/127.0.0.1:7447".into(), "tcp/[::1]:7448".into()]).is_ok());
+        assert!(matches!(settings(&[]), Err(NetError::NoEndpoint)));
+        let error = settings(&["somewhere".into()]).unwrap_err().to_string();
+        assert!(error.contains("somewhere") && error.contains("expected endpoints such as"), "{error}");
+    }
+}

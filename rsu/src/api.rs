@@ -1,0 +1,452 @@
+//! What can be asked over HTTP?
+//!
+//! | route | answer |
+//! |---|---|
+//! | `GET /v1/status` | the unit and its ledger in short; what `milepost-rsu status` prints |
+//! | `GET /v1/blocks/{height or latest}` | a block: header, signers, transactions, batches |
+//! | `GET /v1/picture?bbox=W,S,E,N&kind=speed&live=true&limit=N` | GeoJSON |
+//! | `GET /v1/accounts/{address}` | balance and nonce |
+//! | `GET /v1/vehicles?after=KEYID&limit=N` | enrolled vehicles, in the order of their key ids |
+//! | `GET /v1/vehicles/{keyid}` | a vehicle's record |
+//! | `GET /v1/explain/{keyid}/{epoch}` | a payment, line by line |
+//! | `POST /v1/transactions` | takes a signed transaction in hexadecimal: 202 |
+//! | `GET /v1/reports` | what was heard, and refused, by reason |
+//! | `GET /v1/finality` | from hearing to commit, in ms |
+//! | `GET /metrics` | Prometheus |
+//! | `GET /healthz` | `ok` while the unit runs |
+//!
+//! Errors are `{error, hint}`. Answers are this unit's word: whoever does not trust it asks over zenoh for
+//! proofs. Bounded: [`BODY_LEN_MAX`] bytes of body, [`CONCURRENT_MAX`] questions at a time,
+//! [`FEATURES_MAX`] features and [`VEHICLES_MAX`] vehicles in an answer.
+
+mod error;
+mod geojson;
+mod prometheus;
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use milepost_node::store::{Store, StoreError};
+use milepost_wire::output::{Output, Payment, Score};
+use milepost_wire::state::Vehicle;
+use milepost_wire::time::Epoch;
+use milepost_wire::{
+    Action, Address, Amount, Block, Certificate, Height, KeyId, Kind, Message, SignedTransaction, Timestamp,
+    decode,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::clock;
+use crate::picture::Area;
+use crate::rfc3339;
+use crate::served::{NotTaken, Served};
+use error::ApiError;
+use geojson::fraction;
+
+/// The longest body, in bytes: a transaction in hexadecimal.
+pub const BODY_LEN_MAX: usize = 2 * <SignedTransaction as Message>::LEN_MAX + 16;
+/// Questions that are answered at a time; further ones are told to come again.
+pub const CONCURRENT_MAX: usize = 64;
+/// The most features of one picture.
+pub const FEATURES_MAX: usize = 10_000;
+/// The most vehicles on one page.
+pub const VEHICLES_MAX: usize = 1_000;
+
+type Answer = Result<Json<Value>, ApiError>;
+type Asked<T> = Result<Path<T>, PathRejection>;
+
+/// The routes.
+pub fn router(served: Arc<Served>) -> Router {
+    let places = Arc::new(Semaphore::new(CONCURRENT_MAX));
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/blocks/{height}", get(block))
+        .route("/v1/picture", get(picture))
+        .route("/v1/accounts/{address}", get(account))
+        .route("/v1/vehicles", get(vehicles))
+        .route("/v1/vehicles/{keyid}", get(vehicle))
+        .route("/v1/explain/{keyid}/{epoch}", get(explain))
+        .route("/v1/transactions", post(transaction))
+        .route("/v1/reports", get(reports))
+        .route("/v1/finality", get(finality))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .fallback(|| async {
+            ApiError::absent("there is no such route", "see /v1/status, /v1/picture, /v1/blocks/latest")
+        })
+        .method_not_allowed_fallback(|| async { ApiError::method() })
+        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .layer(middleware::from_fn(move |request: Request, next: Next| {
+            let places = Arc::clone(&places);
+            async move {
+                match places.try_acquire() {
+                    Ok(_place) => next.run(request).await,
+                    Err(_) => ApiError::busy("too many questions at a time").into_response(),
+                }
+            }
+        }))
+        .with_state(served)
+}
+
+async fn status(State(served): State<Arc<Served>>) -> Json<Value> {
+    let (view, readings) = (served.view(), served.readings());
+    let state = view.state();
+    let books = state.books();
+    let members: Vec<Value> = view
+        .members()
+        .iter()
+        .map(|(id, member)| {
+            json!({
+                "id": id,
+                "provider": member.provider,
+                "power": member.power,
+                "connected": id == served.me || readings.peers.contains(&id),
+            })
+        })
+        .collect();
+    let (enrolled, quarantined) = state.vehicles().fold((0u64, 0u64), |(enrolled, quarantined), (_, vehicle)| {
+        let counts = u64::from(!vehicle.revoked);
+        let held = u64::from(!vehicle.revoked && vehicle.quarantine.is_some());
+        (enrolled + counts, quarantined + held)
+    });
+    let in_accounts = state.accounts().map(|(_, account)| account.balance);
+    let not_vested = state.vehicles().map(|(_, vehicle)| vehicle.unvested);
+    let held = in_accounts
+        .chain(not_vested)
+        .chain([books.treasury, books.carry])
+        .fold(Amount::ZERO, |sum, amount| {
+            sum.checked_add(amount).unwrap_or(Amount::from_micro(u64::MAX))
+        });
+    Json(json!({
+        "chain": served.genesis.chain,
+        "genesis": view.genesis_hash(),
+        "id": served.me,
+        "height": view.height(),
+        "state_root": view.state_root(),
+        "members": members,
+        "peers": readings.peers.len(),
+        "height_age_ms": age_ms(&served, clock::wall()),
+        "epoch": books.epoch,
+        "picture": { "cells": served.settled().len(), "live": served.live().len() },
+        "vehicles": { "enrolled": enrolled, "quarantined": quarantined },
+        "supply": {
+            "minted": books.minted,
+            "burned": books.burned,
+            "held": held,
+            "treasury": books.treasury,
+            "carry": books.carry,
+        },
+    }))
+}
+
+/// Since the newest block; before the first, since genesis.
+fn age_ms(served: &Served, now: Timestamp) -> u64 {
+    let view = served.view();
+    now.since(view.head().map_or(served.genesis.time, |head| head.header.time))
+}
+
+async fn block(State(served): State<Arc<Served>>, path: Asked<String>) -> Answer {
+    let text = segment(path)?;
+    let newest = served.view().height();
+    let height = match text.as_str() {
+        "latest" => newest,
+        _ => Height(parse(&text, "a height such as 17, or latest")?),
+    };
+    read(served, move |served| {
+        let Some((block, certificate)) = served.store.block(height)? else {
+            let hint = format!("blocks 1 to {newest} are here");
+            return Ok(Err(ApiError::absent(format!("there is no block {height} yet"), hint)));
+        };
+        let mut batches = Vec::with_capacity(block.body.batches.len());
+        let mut reports = 0;
+        for named in &block.body.batches {
+            let count = served
+                .store
+                .batch(&named.digest)?
+                .map_or(0, |batch| batch.message.reports.len());
+            reports += count;
+            batches.push(json!({ "digest": named.digest, "author": named.author, "reports": count }));
+        }
+        let outputs = served.store.outputs(height)?.map_or(0, |outputs| outputs.len());
+        Ok(Ok(Json(describe_block(&block, &certificate, &batches, reports, outputs))))
+    })
+    .await
+}
+
+fn describe_block(
+    block: &Block,
+    certificate: &Certificate,
+    batches: &[Value],
+    reports: usize,
+    outputs: usize,
+) -> Value {
+    let header = &block.header;
+    let signers: Vec<Address> = certificate.signatures.iter().map(|(signer, _)| *signer).collect();
+    let transactions: Vec<Value> = block.body.transactions.iter().map(describe_transaction).collect();
+    json!({
+        "height": header.height,
+        "hash": block.hash(),
+        "version": header.version,
+        "chain": header.chain,
+        "time": rfc3339::format(header.time),
+        "proposer": header.proposer,
+        "parent": header.parent,
+        "transactions_root": header.transactions_root,
+        "batches_root": header.batches_root,
+        "outputs_root": header.outputs_root,
+        "state_root": header.state_root,
+        "members_hash": header.members_hash,
+        "next_members_hash": header.next_members_hash,
+        "certificate": { "round": certificate.round, "signers": signers },
+        "transactions": transactions,
+        "batches": batches,
+        "reports": reports,
+        "outputs": outputs,
+    })
+}
+
+fn describe_transaction(signed: &SignedTransaction) -> Value {
+    let transaction = &signed.message;
+    let action = match &transaction.action {
+        Action::Transfer { to, amount } => json!({ "transfer": { "to": to, "amount": amount } }),
+        Action::Enrol(enrolment) => json!({ "enrol": enrolment }),
+        Action::Revoke { vehicle } => json!({ "revoke": { "vehicle": vehicle } }),
+    };
+    json!({
+        "from": transaction.from.address().ok(),
+        "nonce": transaction.nonce,
+        "action": action,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PictureQuery {
+    bbox: Option<String>,
+    kind: Option<String>,
+    #[serde(default)]
+    live: bool,
+    limit: Option<usize>,
+}
+
+async fn picture(
+    State(served): State<Arc<Served>>,
+    query: Result<Query<PictureQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let query = parameters(query, "bbox=W,S,E,N, kind, live=true or false, limit")?;
+    let area = query.bbox.as_deref().map(|text| parse::<Area>(text, "bbox=W,S,E,N in degrees"));
+    let kind = query.kind.as_deref().map(parse_kind);
+    let (area, kind) = (area.transpose()?, kind.transpose()?);
+    let limit = query.limit.unwrap_or(FEATURES_MAX).min(FEATURES_MAX);
+    let (name, mut figures) = if query.live {
+        // What nobody spoke of for a slot is no longer live.
+        let since = clock::wall().minus(served.genesis.params.slot_ms);
+        ("live", served.live().figures(area, kind, since))
+    } else {
+        ("final", served.settled().figures(area, kind, Timestamp::default()))
+    };
+    let truncated = figures.len() > limit;
+    figures.truncate(limit);
+    let body = geojson::collection(name, &figures, truncated, served.slots()).to_string();
+    Ok(([(header::CONTENT_TYPE, "application/geo+json")], body).into_response())
+}
+
+fn parse_kind(text: &str) -> Result<Kind, ApiError> {
+    Kind::ALL
+        .into_iter()
+        .find(|kind| kind.to_string() == text)
+        .ok_or_else(|| unexpected(text, "kind=speed, congestion, humidity or hazard"))
+}
+
+async fn account(State(served): State<Arc<Served>>, path: Asked<String>) -> Answer {
+    let address: Address = parse(&segment(path)?, "an address of 40 hexadecimal digits")?;
+    // Whoever never got anything has an empty account.
+    let account = served.view().state().account(&address);
+    Ok(Json(json!({ "address": address, "balance": account.balance, "nonce": account.nonce })))
+}
+
+async fn vehicle(State(served): State<Arc<Served>>, path: Asked<String>) -> Answer {
+    let id: KeyId = parse(&segment(path)?, "a key id of 16 hexadecimal digits")?;
+    let view = served.view();
+    let vehicle = view.state().vehicle(&id).ok_or_else(|| {
+        ApiError::absent(format!("{id} is not enrolled"), "see /v1/vehicles for those that are")
+    })?;
+    Ok(Json(describe_vehicle(id, vehicle)))
+}
+
+fn describe_vehicle(id: KeyId, vehicle: &Vehicle) -> Value {
+    json!({
+        "id": id,
+        "address": vehicle.key.address().ok(),
+        "key": vehicle.key,
+        "group": vehicle.group,
+        "enrolled_at": vehicle.enrolled_at,
+        "revoked": vehicle.revoked,
+        "reputation": fraction(u64::from(vehicle.standing.reputation())),
+        "evaluated": vehicle.standing.evaluated,
+        "debt": vehicle.standing.debt as f64 / milepost_wire::state::Q as f64,
+        "quarantine": vehicle.quarantine,
+        "unvested": vehicle.unvested,
+        "earned": vehicle.earned,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VehiclesQuery {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+async fn vehicles(
+    State(served): State<Arc<Served>>,
+    query: Result<Query<VehiclesQuery>, QueryRejection>,
+) -> Answer {
+    let query = parameters(query, "after=KEYID, limit")?;
+    let after = query.after.as_deref().map(|text| parse::<KeyId>(text, "after=16 hexadecimal digits"));
+    let after = after.transpose()?;
+    let limit = query.limit.unwrap_or(100).clamp(1, VEHICLES_MAX);
+    let view = served.view();
+    let mut page: Vec<_> = view
+        .state()
+        .vehicles()
+        .filter(|(id, _)| after.is_none_or(|after| **id > after))
+        .take(limit + 1)
+        .collect();
+    let more = page.len() > limit;
+    page.truncate(limit);
+    let next = page.last().filter(|_| more).map(|(id, _)| **id);
+    let vehicles: Vec<Value> = page.iter().map(|(id, vehicle)| describe_vehicle(**id, vehicle)).collect();
+    Ok(Json(json!({ "vehicles": vehicles, "next": next })))
+}
+
+async fn explain(State(served): State<Arc<Served>>, path: Asked<(String, String)>) -> Answer {
+    let Path((vehicle, epoch)) = path.map_err(|error| unreadable(&error))?;
+    let vehicle: KeyId = parse(&vehicle, "a key id of 16 hexadecimal digits")?;
+    let epoch = Epoch(parse(&epoch, "an epoch such as 3")?);
+    read(served, move |served| {
+        let (mut scores, mut payment) = (Vec::<Score>::new(), None::<Payment>);
+        let mut paid_in = None;
+        for (height, index) in served.store.explanation(vehicle, epoch)? {
+            let outputs = served.store.outputs(height)?.unwrap_or_default();
+            match outputs.get(index as usize) {
+                Some(Output::Score(score)) => scores.push(*score),
+                Some(Output::Payment(found)) => (payment, paid_in) = (Some(*found), Some(height)),
+                _ => {}
+            }
+        }
+        let adds_up = payment.as_ref().map(|payment| adds_up(&scores, payment));
+        Ok(Ok(Json(json!({
+            "vehicle": vehicle,
+            "epoch": epoch,
+            "lines": scores,
+            "payment": payment,
+            "height": paid_in,
+            "adds_up": adds_up,
+        }))))
+    })
+    .await
+}
+
+/// Whether a payment is what its lines come to: the points are theirs, and the amount is at most its two parts
+/// (less where the cap takes from it).
+fn adds_up(scores: &[Score], payment: &Payment) -> bool {
+    let points: i128 = scores.iter().map(|score| i128::from(score.points)).sum();
+    let parts = payment.by_use.checked_add(payment.by_base);
+    points == i128::from(payment.points) && parts.is_some_and(|parts| payment.amount <= parts)
+}
+
+async fn transaction(State(served): State<Arc<Served>>, body: Result<String, axum::extract::rejection::StringRejection>) -> Result<Response, ApiError> {
+    let expected = "the body is one signed transaction in hexadecimal, as `milepost-obu transfer` makes it";
+    let body = body.map_err(|error| ApiError::bad(error.body_text(), expected))?;
+    let digits = body.trim();
+    let bytes = hex::decode(digits.strip_prefix("0x").unwrap_or(digits))
+        .map_err(|error| ApiError::bad(error, expected))?;
+    let signed: SignedTransaction = decode(&bytes).map_err(|error| ApiError::bad(error, expected))?;
+    match served.take_transaction(signed) {
+        Ok(digest) => Ok((StatusCode::ACCEPTED, Json(json!({ "digest": digest }))).into_response()),
+        Err(error @ NotTaken::Busy) => Err(ApiError::busy(error)),
+        Err(error) => Err(ApiError::bad(error, expected)),
+    }
+}
+
+async fn reports(State(served): State<Arc<Served>>) -> Json<Value> {
+    let readings = served.readings();
+    let mut rejected: serde_json::Map<String, Value> = readings
+        .counts
+        .rejected
+        .iter()
+        .map(|(reason, count)| ((*reason).to_owned(), json!(count)))
+        .collect();
+    rejected.insert("overrun".into(), json!(readings.overrun));
+    Json(json!({
+        "heard": readings.counts.heard,
+        "accepted": readings.counts.accepted,
+        "rejected": rejected,
+        "batched": readings.counts.batched,
+        "batches": readings.counts.batches,
+        "queued": readings.queued,
+        "live": readings.counts.live,
+        "receipts": readings.counts.receipts,
+    }))
+}
+
+async fn finality(State(served): State<Arc<Served>>) -> Json<Value> {
+    Json(json!(served.readings().finality))
+}
+
+async fn metrics(State(served): State<Arc<Served>>) -> Response {
+    let page = prometheus::page(
+        &served.view(),
+        &served.readings(),
+        served.store.size_bytes(),
+        clock::wall(),
+    );
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
+}
+
+/// Reads the store beside the runtime: the disk may be slow.
+async fn read(
+    served: Arc<Served>,
+    read: impl FnOnce(&Served) -> Result<Answer, StoreError> + Send + 'static,
+) -> Answer {
+    match tokio::task::spawn_blocking(move || read(&served)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "cannot answer");
+            Err(ApiError::failed(error))
+        }
+        Err(error) => Err(ApiError::failed(error)),
+    }
+}
+
+fn segment(path: Asked<String>) -> Result<String, ApiError> {
+    path.map(|Path(text)| text).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &PathRejection) -> ApiError {
+    ApiError::bad(error.body_text(), "the path is UTF-8, percent-encoded where needed")
+}
+
+fn parameters<T>(query: Result<Query<T>, QueryRejection>, expected: &str) -> Result<T, ApiError> {
+    let known = format!("known parameters are {expected}");
+    query.map(|Query(query)| query).map_err(|error| ApiError::bad(error.body_text(), known))
+}
+
+fn parse<T: FromStr>(text: &str, expected: &str) -> Result<T, ApiError> {
+    text.parse().map_err(|_| unexpected(text, expected))
+}
+
+fn unexpected(text: &str, expected: &str) -> ApiError {
+    let shown: String = text.chars().take(80).collect();
+    ApiError::bad(format!("expected {expected}, found {shown:?}"), "see the routes in the manual")
+}

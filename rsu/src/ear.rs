@@ -1,0 +1,371 @@
+//! Which of the bytes on the air are a report that counts?
+//!
+//! In: bytes, whoever sent them. Out: verified, plausible reports that were not heard before, or the reason
+//! why not. The stages, cheapest first: size, decoding, the protocol's bounds, enrolment, heard before, the
+//! sender's rate ([`Ear::admit`]); the signature ([`verify`], on all cores); plausibility ([`Ear::accept`]).
+//!
+//! The rate limit stands behind the cheap stages and before the costly one: it bounds what is spent on
+//! signatures in one vehicle's name. A resent report costs a look-up and none of the sender's share. Somebody
+//! who signs nothing can still use up a vehicle's share at one unit; other units hear the vehicle, too.
+//!
+//! Memory: two entries of about 200 bytes for each of [`Limits::vehicles_max`], two of 16 bytes for each of
+//! [`Limits::recent_max`].
+
+use k256::ecdsa::VerifyingKey;
+use milepost_node::Now;
+use milepost_wire::many::{SUM_LEN_MAX, verify_many};
+use milepost_wire::state::Vehicle;
+use milepost_wire::{
+    ChainId, DecodeError, KeyId, PublicKey, Report, Sequence, SignedReport, Verified, decode,
+};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::plausibility::{self, Implausible, Trace};
+use crate::rate::{Bucket, Rate};
+use crate::recent::Recent;
+
+/// What the ear bears.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Vehicles whose rate and whereabouts are remembered; the longest silent are forgotten first.
+    pub vehicles_max: usize,
+    /// Reports that are remembered as heard; the oldest are forgotten first.
+    pub recent_max: usize,
+    /// What one vehicle may send.
+    pub rate: Rate,
+    /// What is possible on a road.
+    pub plausible: plausibility::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            vehicles_max: 16_384,
+            recent_max: 131_072,
+            rate: Rate::default(),
+            plausible: plausibility::Limits::default(),
+        }
+    }
+}
+
+/// Why a report is refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Refusal {
+    /// Too long, malformed, or not its only encoding.
+    #[error(transparent)]
+    Bytes(#[from] DecodeError),
+    /// Another version, no observation or too many, or a value outside its unit's range.
+    #[error("report {sequence} of {vehicle} is outside the protocol's bounds")]
+    OutOfBounds {
+        /// Whose it says it is.
+        vehicle: KeyId,
+        /// Which of its reports.
+        sequence: Sequence,
+    },
+    /// The ledger does not know the vehicle, or no longer.
+    #[error("{0} is not enrolled")]
+    NotEnrolled(KeyId),
+    /// It came before.
+    #[error("report {sequence} of {vehicle} was heard before")]
+    HeardBefore {
+        /// Whose.
+        vehicle: KeyId,
+        /// Which of its reports.
+        sequence: Sequence,
+    },
+    /// More than the sender's share.
+    #[error("{vehicle} sends more than {} reports a second", rate.per_second)]
+    TooOften {
+        /// Who.
+        vehicle: KeyId,
+        /// What is allowed.
+        rate: Rate,
+    },
+    /// Somebody else signed it, or nobody.
+    #[error("report {sequence} is not signed by {vehicle}")]
+    BadSignature {
+        /// Whose it says it is.
+        vehicle: KeyId,
+        /// Which of its reports.
+        sequence: Sequence,
+    },
+    /// It says what cannot be.
+    #[error("report {sequence} of {vehicle}: {what}")]
+    Implausible {
+        /// Whose.
+        vehicle: KeyId,
+        /// Which of its reports.
+        sequence: Sequence,
+        /// What cannot be.
+        what: Implausible,
+    },
+}
+
+impl Refusal {
+    /// The reason, as a metrics label.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Bytes(DecodeError::TooLong { .. }) => "too_long",
+            Self::Bytes(DecodeError::Malformed { .. }) => "malformed",
+            Self::Bytes(DecodeError::NotCanonical { .. }) => "not_canonical",
+            Self::OutOfBounds { .. } => "out_of_bounds",
+            Self::NotEnrolled(_) => "not_enrolled",
+            Self::HeardBefore { .. } => "heard_before",
+            Self::TooOften { .. } => "too_often",
+            Self::BadSignature { .. } => "bad_signature",
+            Self::Implausible { what, .. } => what.label(),
+        }
+    }
+}
+
+/// A report of an enrolled vehicle whose signature nobody has checked yet.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    report: SignedReport,
+    key: VerifyingKey,
+}
+
+/// Hears reports.
+#[derive(Clone, Debug)]
+pub struct Ear {
+    limits: Limits,
+    heard: Recent<(KeyId, Sequence)>,
+    senders: Recent<KeyId, Sender>,
+}
+
+/// What is remembered of one vehicle.
+#[derive(Clone, Debug)]
+struct Sender {
+    /// As enrolled, and the point that it stands for: reckoning that anew costs 10 µs.
+    key: (PublicKey, VerifyingKey),
+    bucket: Bucket,
+    last: Option<Trace>,
+}
+
+impl Ear {
+    /// An ear that has heard nothing.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            heard: Recent::new(limits.recent_max),
+            senders: Recent::new(limits.vehicles_max),
+        }
+    }
+
+    /// The stages before the signature; `roll` finds an enrolled vehicle.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`].
+    pub fn admit<'a>(
+        &mut self,
+        now: Now,
+        bytes: &[u8],
+        roll: impl Fn(KeyId) -> Option<&'a Vehicle>,
+    ) -> Result<Admitted, Refusal> {
+        let report: SignedReport = decode(bytes)?;
+        let Report {
+            vehicle, sequence, ..
+        } = report.message;
+        if !report.message.is_valid() {
+            return Err(Refusal::OutOfBounds { vehicle, sequence });
+        }
+        let enrolled = roll(vehicle)
+            .filter(|enrolled| !enrolled.revoked)
+            .ok_or(Refusal::NotEnrolled(vehicle))?;
+        if self.heard.contains(&(vehicle, sequence)) {
+            return Err(Refusal::HeardBefore { vehicle, sequence });
+        }
+        let rate = self.limits.rate;
+        let sender = self.sender(now, vehicle, enrolled.key)?;
+        if !sender.bucket.take(now.mono_ms, rate) {
+            return Err(Refusal::TooOften { vehicle, rate });
+        }
+        Ok(Admitted {
+            key: sender.key.1,
+            report,
+        })
+    }
+
+    /// The stages behind the signature. What is returned counts as heard.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::HeardBefore`] where the same report was verified twice in one bundle, or
+    /// [`Refusal::Implausible`].
+    pub fn accept(&mut self, now: Now, report: Verified<Report>) -> Result<Verified<Report>, Refusal> {
+        let (vehicle, sequence) = (report.vehicle, report.sequence);
+        if self.heard.contains(&(vehicle, sequence)) {
+            return Err(Refusal::HeardBefore { vehicle, sequence });
+        }
+        let before = self.senders.get(&vehicle).and_then(|sender| sender.last);
+        let trace =
+            plausibility::check(&report, before, now.wall, &self.limits.plausible).map_err(|what| {
+                Refusal::Implausible {
+                    vehicle,
+                    sequence,
+                    what,
+                }
+            })?;
+        self.heard.insert((vehicle, sequence), ());
+        if let Some(sender) = self.senders.touch(&vehicle) {
+            sender.last = Some(trace);
+        }
+        Ok(report)
+    }
+
+    fn sender(&mut self, now: Now, vehicle: KeyId, key: PublicKey) -> Result<&mut Sender, Refusal> {
+        if self
+            .senders
+            .get(&vehicle)
+            .is_none_or(|sender| sender.key.0 != key)
+        {
+            // The ledger enrols no key that is not a point.
+            let point = key.verifying_key().map_err(|_| Refusal::NotEnrolled(vehicle))?;
+            let sender = Sender {
+                key: (key, point),
+                bucket: Bucket::full(now.mono_ms, self.limits.rate),
+                last: None,
+            };
+            self.senders.insert(vehicle, sender);
+        }
+        Ok(self
+            .senders
+            .touch(&vehicle)
+            .expect("it was there, or was just put there"))
+    }
+}
+
+/// Checks signatures, on all cores, many in one sum. The answers come in the order of the questions.
+pub fn verify(chain: &ChainId, bundle: Vec<Admitted>) -> Vec<Result<Verified<Report>, Refusal>> {
+    bundle
+        .par_chunks(SUM_LEN_MAX)
+        .flat_map_iter(|admitted| {
+            let claims = admitted.iter().map(|one| (one.report.clone(), one.key));
+            let names = admitted
+                .iter()
+                .map(|one| (one.report.message.vehicle, one.report.message.sequence));
+            verify_many(chain, claims.collect())
+                .into_iter()
+                .zip(names)
+                .map(|(verdict, (vehicle, sequence))| {
+                    verdict.map_err(|_| Refusal::BadSignature { vehicle, sequence })
+                })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{self, NOW};
+    use milepost_wire::encode;
+    use proptest::prelude::*;
+
+    const AT: Now = Now {
+        mono_ms: 1_000_000,
+        wall: NOW,
+    };
+
+    /// Hears one message with vehicles 0 to 9 enrolled, of which 9 is revoked.
+    fn hear(ear: &mut Ear, now: Now, bytes: &[u8]) -> Result<Verified<Report>, &'static str> {
+        let roll: Vec<Vehicle> = (0..10)
+            .map(|seed| Vehicle {
+                revoked: seed == 9,
+                ..samples::vehicle(seed)
+            })
+            .collect();
+        let find = |id: KeyId| {
+            (0..10)
+                .position(|seed| samples::vehicle_key(seed).key_id() == id)
+                .map(|at| &roll[at])
+        };
+        let admitted = ear
+            .admit(now, bytes, find)
+            .map_err(|refusal| refusal.label())?;
+        let verified = verify(&samples::chain(), vec![admitted]).remove(0);
+        verified
+            .and_then(|report| ear.accept(now, report))
+            .map_err(|refusal| refusal.label())
+    }
+
+    #[test]
+    fn a_report_is_heard_once() {
+        let mut ear = Ear::new(Limits::default());
+        let bytes = encode(samples::report(1, 7).signed());
+        assert!(hear(&mut ear, AT, &bytes).is_ok());
+        assert_eq!(hear(&mut ear, AT, &bytes).err(), Some("heard_before"));
+    }
+
+    #[test]
+    fn strangers_and_the_revoked_are_refused() {
+        let mut ear = Ear::new(Limits::default());
+        let mut refused = |vehicle| hear(&mut ear, AT, &encode(samples::report(vehicle, 1).signed())).err();
+        assert_eq!(refused(77), Some("not_enrolled"));
+        assert_eq!(refused(9), Some("not_enrolled"));
+        assert_eq!(refused(8), None);
+    }
+
+    #[test]
+    fn a_forged_report_does_not_stand_in_the_true_ones_way() {
+        let mut ear = Ear::new(Limits::default());
+        let report = samples::report(1, 7).into_signed();
+        let mut forged = report.clone();
+        forged.message.sent_at = NOW.minus(1);
+        assert_eq!(hear(&mut ear, AT, &encode(&forged)).err(), Some("bad_signature"));
+        assert!(hear(&mut ear, AT, &encode(&report)).is_ok());
+    }
+
+    #[test]
+    fn a_vehicle_gets_its_share_and_leaves_the_others_theirs() {
+        let limits = Limits {
+            rate: Rate {
+                per_second: 1,
+                burst: 2,
+            },
+            ..Limits::default()
+        };
+        let mut ear = Ear::new(limits);
+        let mut heard = |vehicle, sequence, mono_ms| {
+            let now = Now { mono_ms, ..AT };
+            hear(&mut ear, now, &encode(samples::report(vehicle, sequence).signed())).err()
+        };
+        assert_eq!([heard(1, 1, 0), heard(1, 2, 0)], [None, None]);
+        assert_eq!(heard(1, 3, 0), Some("too_often"));
+        assert_eq!(heard(2, 1, 0), None);
+        assert_eq!(heard(1, 3, 1000), None);
+    }
+
+    #[test]
+    fn what_it_remembers_is_bounded() {
+        let limits = Limits {
+            vehicles_max: 2,
+            recent_max: 3,
+            ..Limits::default()
+        };
+        let mut ear = Ear::new(limits);
+        for nth in 0..50 {
+            let _ = hear(&mut ear, AT, &encode(samples::report(nth % 9, nth).signed()));
+        }
+        assert!(ear.senders.len() <= 4 && ear.heard.len() <= 6);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            prop_assert!(hear(&mut Ear::new(Limits::default()), AT, &bytes).is_err());
+        }
+
+        #[test]
+        fn no_damage_to_a_report_passes(at in any::<prop::sample::Index>(), flip in 1u8..) {
+            let mut bytes = encode(samples::report(1, 1).signed());
+            let at = at.index(bytes.len());
+            // The top bit of `s`, at the signature's 33rd byte, is a hint that nothing depends on.
+            prop_assume!(at != bytes.len() - 32 || flip != 0x80);
+            bytes[at] ^= flip;
+            prop_assert!(hear(&mut Ear::new(Limits::default()), AT, &bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Runs one roadside unit, begins consortia to try out, and asks and checks running ones.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use milepost_node::audit::audit;
+use milepost_node::store::Rocks;
+use milepost_rsu::config::{Config, LogFormat};
+use milepost_rsu::home::Home;
+use milepost_rsu::testnet::{self, Plan};
+use milepost_rsu::{clock, run, status};
+use milepost_wire::ChainId;
+use serde_json::Value;
+use tracing_subscriber::EnvFilter;
+
+/// A roadside unit: hears the road, judges it, agrees on it with the others, and serves it.
+#[derive(Parser)]
+#[command(name = "milepost-rsu", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes keys, genesis and settings for a consortium on this machine.
+    Testnet {
+        /// How many members vote.
+        #[arg(long, default_value_t = 4)]
+        members: usize,
+        /// How many vehicles are enrolled.
+        #[arg(long, default_value_t = 10)]
+        vehicles: usize,
+        /// The folder to make.
+        #[arg(long)]
+        out: PathBuf,
+        /// Member i has its API on this port plus 2i, and zenoh on the port above that.
+        #[arg(long, default_value_t = 7600)]
+        base_port: u16,
+        /// The chain's name: 1 to 32 of a-z, 0-9 and -. By default, testnet- and the time.
+        #[arg(long)]
+        chain: Option<ChainId>,
+        /// Keys that anyone can derive, the same each time. By default, random ones.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Sets a number of the rules (params.slot_ms=10000) or a setting of every member
+        /// (config.node.block_interval_ms=250). May be given many times.
+        #[arg(long = "config-override", value_name = "K=V")]
+        overrides: Vec<String>,
+        /// Writes into a folder that is not empty.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Runs a unit until SIGINT or SIGTERM.
+    Run {
+        /// The unit's folder: rsu.toml, member.key, genesis.json, store/.
+        #[arg(long)]
+        home: PathBuf,
+    },
+    /// Tells how a running unit is.
+    Status {
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Shows a block: its number, or latest.
+    Block {
+        /// The block's height, or latest.
+        #[arg(default_value = "latest")]
+        height: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Shows what an address holds.
+    Account {
+        /// 40 hexadecimal digits.
+        address: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Shows a vehicle's record.
+    Vehicle {
+        /// 16 hexadecimal digits.
+        keyid: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Replays a stopped unit's chain from genesis and checks every signature, root and sum.
+    Verify {
+        /// The unit's folder.
+        #[arg(long)]
+        home: PathBuf,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(clap::Args)]
+struct Ask {
+    /// The unit's API.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    api: String,
+    /// Prints one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a command came to: done, or an expectation not met.
+type Outcome = anyhow::Result<bool>;
+
+fn main() -> ExitCode {
+    match execute(Args::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("milepost-rsu: {error:#}");
+            ExitCode::from(if is_unreadable(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+/// Whether the fault lies in what was given rather than in what happened.
+fn is_unreadable(error: &anyhow::Error) -> bool {
+    use milepost_rsu::home::HomeError;
+    use milepost_rsu::run::RunError;
+    use milepost_rsu::testnet::TestnetError;
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<HomeError>()
+            .is_some_and(|error| !matches!(error, HomeError::Write { .. }))
+            || matches!(
+                cause.downcast_ref(),
+                Some(RunError::Home(_) | RunError::NoMember { .. })
+            )
+            || cause
+                .downcast_ref::<TestnetError>()
+                .is_some_and(|error| !matches!(error, TestnetError::Home(_) | TestnetError::Key(_)))
+    })
+}
+
+fn execute(command: Command) -> Outcome {
+    match command {
+        Command::Testnet {
+            members,
+            vehicles,
+            out,
+            base_port,
+            chain,
+            seed,
+            overrides,
+            force,
+        } => make_testnet(&Plan {
+            members,
+            vehicles,
+            out,
+            base_port,
+            chain,
+            seed,
+            overrides,
+            force,
+        }),
+        Command::Run { home } => run_unit(&Home::new(home)),
+        Command::Status { ask } => {
+            let answer = status::ask(&ask.api, "/v1/status")?;
+            if ask.json {
+                println!("{answer}");
+            } else {
+                print!("{}", status::describe(&ask.api, answer)?);
+            }
+            Ok(true)
+        }
+        Command::Block { height, ask } => show(&ask, &format!("/v1/blocks/{height}")),
+        Command::Account { address, ask } => show(&ask, &format!("/v1/accounts/{address}")),
+        Command::Vehicle { keyid, ask } => show(&ask, &format!("/v1/vehicles/{keyid}")),
+        Command::Verify { home, json } => verify(&Home::new(home), json),
+    }
+}
+
+fn make_testnet(plan: &Plan) -> Outcome {
+    let homes = testnet::make(plan, clock::wall())?;
+    println!(
+        "{} members and {} vehicles in {}",
+        plan.members,
+        plan.vehicles,
+        plan.out.display()
+    );
+    for home in homes {
+        println!("milepost-rsu run --home {}", home.folder().display());
+    }
+    Ok(true)
+}
+
+fn run_unit(home: &Home) -> Outcome {
+    let config = home.config()?;
+    start_logging(&config);
+    // Zenoh needs the multi-thread scheduler.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let ready = |api: SocketAddr| println!("ready: api http://{api} zenoh {}", config.listen.join(" "));
+    runtime.block_on(async {
+        let stop = signalled().context("cannot listen for signals")?;
+        run::run(home, &config, stop, ready).await?;
+        Ok(true)
+    })
+}
+
+/// Done at SIGINT or SIGTERM.
+#[cfg(unix)]
+fn signalled() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Done at Ctrl-C.
+#[cfg(not(unix))]
+fn signalled() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+fn start_logging(config: &Config) {
+    let filter = EnvFilter::try_from_env("MILEPOST_LOG")
+        .or_else(|_| EnvFilter::try_from_default_env())
+        .unwrap_or_else(|_| EnvFilter::new("info,zenoh=warn"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match config.log {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}
+
+fn show(ask: &Ask, path: &str) -> Outcome {
+    let answer: Value = status::ask(&ask.api, path)?;
+    if ask.json {
+        println!("{answer}");
+    } else {
+        println!("{answer:#}");
+    }
+    Ok(true)
+}
+
+fn verify(home: &Home, json: bool) -> Outcome {
+    let genesis = home.genesis()?;
+    let store = Rocks::open_read_only(&home.store())
+        .with_context(|| format!("cannot open {}", home.store().display()))?;
+    let bar = ProgressBar::new(0);
+    bar.set_style(
+        ProgressStyle::with_template("{wide_bar} block {pos} of {len}, {eta} left")
+            .expect("the template is right"),
+    );
+    let report = audit(&genesis, &store, |height, tip| {
+        bar.set_length(tip.0);
+        bar.set_position(height.0);
+    });
+    bar.finish_and_clear();
+    if json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!(
+            "height      {}\nstate root  {}",
+            report.height, report.state_root
+        );
+        println!("reports     {}", report.reports);
+        println!(
+            "tokens      {} minted, {} burned",
+            report.supply.minted, report.supply.burned
+        );
+        for error in &report.errors {
+            println!("wrong       {error}");
+        }
+        println!("{}", if report.ok { "all is right" } else { "NOT RIGHT" });
+    }
+    Ok(report.ok)
+}

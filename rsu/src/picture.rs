@@ -1,0 +1,195 @@
+//! What is the newest figure for each piece of road?
+//!
+//! In: estimates, from committed blocks (the *final* picture) or from this unit's own word (the *live* one).
+//! Out: the newest one per piece of road and kind, all or those within a box. Bounded: the longest unchanged
+//! are forgotten first.
+
+use std::collections::BTreeMap;
+
+use milepost_wire::output::Estimate;
+use milepost_wire::{Cell, Kind, Timestamp};
+
+use crate::recent::Recent;
+
+/// Pieces of road, each with a kind, of which the newest figure is kept; at most twice as many.
+pub const FIGURES_MAX: usize = 65_536;
+
+/// The newest figures.
+#[derive(Clone, Debug)]
+pub struct Picture(Recent<(Cell, Kind), Figure>);
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figure {
+    /// The estimate.
+    pub estimate: Estimate,
+    /// When it was published: the block's time, or when this unit said so.
+    pub at: Timestamp,
+}
+
+/// A rectangle on the map, in degrees. Where `west` is more than `east` it spans the antimeridian.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Area {
+    west: f64,
+    south: f64,
+    east: f64,
+    north: f64,
+}
+
+/// Why text is no box.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a box W,S,E,N in degrees, such as 11.2,44.4,11.5,44.6, found {0:?}")]
+pub struct NotAnArea(String);
+
+impl std::str::FromStr for Area {
+    type Err = NotAnArea;
+
+    fn from_str(text: &str) -> Result<Self, NotAnArea> {
+        let error = || NotAnArea(text.chars().take(80).collect());
+        // Five, so that a fifth number is seen.
+        let numbers: Vec<f64> = text
+            .splitn(5, ',')
+            .map(|number| number.trim().parse().map_err(|_| error()))
+            .collect::<Result<_, _>>()?;
+        let [west, south, east, north] = numbers[..] else {
+            return Err(error());
+        };
+        let on_the_globe = [west, east].iter().all(|degrees| degrees.abs() <= 180.0)
+            && [south, north].iter().all(|degrees| degrees.abs() <= 90.0);
+        if !on_the_globe || south > north {
+            return Err(error());
+        }
+        Ok(Self {
+            west,
+            south,
+            east,
+            north,
+        })
+    }
+}
+
+impl Area {
+    /// Whether the middle of `cell` lies within. A segment's place is the map's to know: never.
+    pub fn contains(&self, cell: Cell) -> bool {
+        let Some(centre) = cell.centre() else {
+            return false;
+        };
+        let (latitude, longitude) = (centre.latitude_degrees(), centre.longitude_degrees());
+        let between = if self.west <= self.east {
+            (self.west..=self.east).contains(&longitude)
+        } else {
+            longitude >= self.west || longitude <= self.east
+        };
+        between && (self.south..=self.north).contains(&latitude)
+    }
+}
+
+impl Default for Picture {
+    fn default() -> Self {
+        Self(Recent::new(FIGURES_MAX))
+    }
+}
+
+impl Picture {
+    /// Takes a figure, unless a newer one is there.
+    pub fn put(&mut self, estimate: Estimate, at: Timestamp) {
+        let key = (estimate.item.cell, estimate.item.kind);
+        let newest = self
+            .0
+            .get(&key)
+            .is_none_or(|known| known.estimate.item.slot <= estimate.item.slot);
+        if newest {
+            self.0.insert(key, Figure { estimate, at });
+        }
+    }
+
+    /// How many figures there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The figures of `kind` within `area` that were published at `since` or later, in the order of cells;
+    /// `None` stands for all.
+    pub fn figures(&self, area: Option<Area>, kind: Option<Kind>, since: Timestamp) -> Vec<Figure> {
+        let chosen: BTreeMap<_, _> = self
+            .0
+            .iter()
+            .filter(|((_, of_kind), figure)| kind.is_none_or(|kind| kind == *of_kind) && figure.at >= since)
+            .filter(|((cell, _), _)| area.is_none_or(|area| area.contains(*cell)))
+            .collect();
+        chosen.into_values().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use milepost_wire::output::Item;
+    use milepost_wire::time::Slot;
+    use milepost_wire::{Heading, Place};
+    use proptest::prelude::*;
+
+    fn estimate(longitude: f64, slot: u32, value: i32) -> Estimate {
+        let place = Place::from_degrees(44.494, longitude).expect("on the globe");
+        Estimate {
+            item: Item {
+                slot: Slot(slot),
+                cell: Cell::at(place, Heading::from_degrees(0.0)),
+                kind: Kind::Speed,
+            },
+            value,
+            low: value,
+            high: value,
+            vehicles: 1,
+            weight: 1,
+            spread: 0,
+        }
+    }
+
+    #[test]
+    fn the_newest_slot_wins_in_any_order() {
+        let at = Timestamp::from_millis(9);
+        let mut picture = Picture::default();
+        for slot in [2, 3, 1] {
+            picture.put(estimate(11.3, slot, slot as i32), at);
+        }
+        picture.put(estimate(11.4, 1, 9), at);
+        let values = |area: Option<Area>| -> Vec<i32> {
+            let figures = picture.figures(area, None, at);
+            figures.iter().map(|figure| figure.estimate.value).collect()
+        };
+        assert_eq!(values(None).len(), 2);
+        assert_eq!(values("11.25,44.4,11.35,44.6".parse().ok()), [3]);
+        assert!(picture.figures(None, Some(Kind::Hazard), at).is_empty());
+        assert!(picture.figures(None, None, at.plus(1)).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_box_is_refused() {
+        for text in [
+            "",
+            "1,2,3",
+            "1,2,3,4,5",
+            "0,10,0,5",
+            "181,0,1,1",
+            "a,b,c,d",
+            "nan,0,1,1",
+            "inf,0,1,1",
+        ] {
+            assert!(text.parse::<Area>().is_err(), "{text}");
+        }
+        assert!("179, -1, -179, 1".parse::<Area>().is_ok(), "across the antimeridian");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_box_panic(text in ".{0,60}") {
+            let _ = text.parse::<Area>();
+        }
+    }
+}

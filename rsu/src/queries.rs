@@ -1,0 +1,153 @@
+//! What can be asked over zenoh?
+//!
+//! | key | answer |
+//! |---|---|
+//! | `q/account/<address>` | a [`StateProof`](milepost_wire::proof::StateProof) of the newest ledger |
+//! | `q/vehicle/<key id>` | likewise |
+//! | `q/picture?bbox=W,S,E,N` | [`OutputsProof`](milepost_wire::proof::OutputsProof)s of the newest estimates, one a reply |
+//! | `q/explain/<key id>/<epoch>` | [`OutputsProof`](milepost_wire::proof::OutputsProof)s of scores and payment, one a reply |
+//!
+//! Everything is proved, so it does not matter which unit answers. What cannot be understood gets an error
+//! reply. Bounded: [`ASKED_MAX`] questions wait, further ones are dropped; a picture has at most
+//! [`FIGURES_MAX`] figures. Questions are answered one after the other on a thread of their own, since proofs
+//! take time; they never hold up what is heard.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use milepost_node::store::Store;
+use milepost_node::view::prove_outputs;
+use milepost_wire::proof::OutputsProof;
+use milepost_wire::state::StateKey;
+use milepost_wire::time::Epoch;
+use milepost_wire::{Address, KeyId, encode, topic};
+use zenoh::query::Query;
+use zenoh::{Session, Wait};
+
+use crate::picture::Area;
+use crate::served::Served;
+
+/// Questions that wait to be answered.
+pub const ASKED_MAX: usize = 256;
+/// The most figures of one picture.
+pub const FIGURES_MAX: usize = 16_384;
+/// The longest question, in bytes: everything beyond is refused unread.
+const QUESTION_LEN_MAX: usize = 256;
+
+/// Begins to answer.
+///
+/// # Errors
+///
+/// Where zenoh refuses a queryable, or no thread can be started.
+pub async fn answer(session: &Session, served: Arc<Served>) -> zenoh::Result<()> {
+    let root = topic::root(&served.genesis.chain);
+    let (to_answer, asked) = sync_channel(ASKED_MAX);
+    for about in ["account/*", "vehicle/*", "picture", "explain/*/*"] {
+        let to_answer = to_answer.clone();
+        session
+            .declare_queryable(format!("{root}/q/{about}"))
+            // One unit's answer is all that there is to know: no need to ask the others.
+            .complete(true)
+            .callback(move |query| drop(to_answer.try_send(query)))
+            .background()
+            .await?;
+    }
+    std::thread::Builder::new()
+        .name("milepost-queries".into())
+        .spawn(move || answer_all(&served, asked))?;
+    Ok(())
+}
+
+fn answer_all(served: &Served, asked: Receiver<Query>) {
+    for query in asked {
+        let key = query.key_expr().clone();
+        let replied = match proofs(served, key.as_str(), query.parameters().as_str()) {
+            Ok(proofs) => proofs
+                .into_iter()
+                .try_for_each(|proof| query.reply(key.clone(), proof).wait()),
+            Err(reason) => query.reply_err(reason).wait(),
+        };
+        if let Err(error) = replied {
+            tracing::debug!(%key, %error, "an answer was not sent");
+        }
+    }
+}
+
+/// The encoded proofs that answer a question, or what is wrong with it.
+fn proofs(served: &Served, key: &str, parameters: &str) -> Result<Vec<Vec<u8>>, String> {
+    if key.len() + parameters.len() > QUESTION_LEN_MAX {
+        return Err(format!(
+            "a question has at most {QUESTION_LEN_MAX} bytes, found {}",
+            key.len() + parameters.len()
+        ));
+    }
+    let root = topic::root(&served.genesis.chain);
+    let about = key
+        .strip_prefix(&root)
+        .and_then(|rest| rest.strip_prefix("/q/"))
+        .ok_or_else(|| format!("expected a key under {root}/q"))?;
+    match about.split('/').collect::<Vec<_>>()[..] {
+        ["account", address] => {
+            let address: Address = parse(address)?;
+            state_proof(served, StateKey::Account(address))
+        }
+        ["vehicle", vehicle] => {
+            let vehicle: KeyId = parse(vehicle)?;
+            state_proof(served, StateKey::Vehicle(vehicle))
+        }
+        ["picture"] => picture_proofs(served, parameters),
+        ["explain", vehicle, epoch] => {
+            let (vehicle, epoch) = (parse(vehicle)?, Epoch(parse(epoch)?));
+            let places = served
+                .store
+                .explanation(vehicle, epoch)
+                .map_err(|error| error.to_string())?;
+            outputs_proofs(served, &places)
+        }
+        _ => Err("expected account/ADDRESS, vehicle/KEYID, picture or explain/KEYID/EPOCH".into()),
+    }
+}
+
+fn state_proof(served: &Served, key: StateKey) -> Result<Vec<Vec<u8>>, String> {
+    let proof = served.view().prove(key).ok_or("there is no block yet")?;
+    Ok(vec![encode(&proof)])
+}
+
+fn picture_proofs(served: &Served, parameters: &str) -> Result<Vec<Vec<u8>>, String> {
+    let bbox = zenoh::query::Parameters::from(parameters)
+        .get("bbox")
+        .map(str::to_owned);
+    let area: Option<Area> = bbox.as_deref().map(parse).transpose()?;
+    let mut places: Vec<_> = served
+        .store
+        .picture()
+        .map_err(|error| error.to_string())?
+        .into_iter()
+        .filter(|((cell, _), _)| area.is_none_or(|area| area.contains(*cell)))
+        .map(|(_, place)| place)
+        .collect();
+    if places.len() > FIGURES_MAX {
+        return Err(format!(
+            "{} figures are there, an answer has at most {FIGURES_MAX}; ask for a smaller bbox=W,S,E,N",
+            places.len()
+        ));
+    }
+    places.sort_unstable();
+    outputs_proofs(served, &places)
+}
+
+fn outputs_proofs(
+    served: &Served,
+    places: &[milepost_node::store::Place],
+) -> Result<Vec<Vec<u8>>, String> {
+    let mut answers = Vec::new();
+    for some in places.chunks(OutputsProof::OUTPUTS_MAX) {
+        let proofs = prove_outputs(&served.store, some).map_err(|error| error.to_string())?;
+        answers.extend(proofs.iter().map(encode));
+    }
+    Ok(answers)
+}
+
+fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
+}

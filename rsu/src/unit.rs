@@ -1,0 +1,451 @@
+//! What does a roadside unit do with what it hears?
+//!
+//! [`Unit`] is the unit as a pure state machine beside its ledger node: bytes from the air, other units' batches
+//! and committed blocks go in; batches for the ledger, live figures and receipts come out. It reads no clock
+//! and opens no socket; signatures of one call's reports are checked together, on all cores. [`crate::run`]
+//! carries it over zenoh, the simulator in virtual time.
+//!
+//! ```text
+//! bytes → ear → verify → ear ─┬→ live picture → live figures
+//!                             └→ handoff → batcher → batches → (the ledger) → receipts
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use milepost_node::{Now, VerifiedBatch, View};
+use milepost_wire::output::Estimate;
+use milepost_wire::proof::ReceiptNotice;
+use milepost_wire::{Address, ChainId, Hash, KeyId, Report, SecretKey, Verified};
+use serde::{Deserialize, Serialize};
+
+use crate::batcher::{self, Batcher};
+use crate::ear::{self, Ear, Refusal};
+use crate::finality::{Finality, Stopwatch};
+use crate::handoff::{self, Handoff};
+use crate::live::{self, Live};
+use crate::receipts;
+use crate::recent::Recent;
+
+/// Vehicles that get receipts; the longest silent are forgotten first.
+const SERVED_MAX: usize = 16_384;
+
+/// How much a unit bears, and how long it waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// What the ear bears.
+    pub ear: ear::Limits,
+    /// How long to wait for the others.
+    pub handoff: handoff::Limits,
+    /// How reports are bundled.
+    pub batch: batcher::Limits,
+    /// How much of the present is kept and told.
+    pub live: live::Limits,
+}
+
+/// What happens to a unit.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Time has come to [`Unit::wake_at`].
+    Wake,
+    /// Messages that came on the report topics.
+    Heard(Vec<Vec<u8>>),
+    /// Another unit's batch, verified.
+    Batch(Arc<VerifiedBatch>),
+    /// The ledger takes no more: here is the batch that it did not take.
+    Refused(Arc<VerifiedBatch>),
+    /// The ledger after a block.
+    Committed(Arc<View>),
+}
+
+/// What a unit wants done.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// These were verified: the ledger node need not do it again in others' batches.
+    Accepted(Vec<Verified<Report>>),
+    /// Offer this batch to the ledger.
+    Batch(Arc<VerifiedBatch>),
+    /// Tell whoever listens what the road is like.
+    Live(Vec<Estimate>),
+    /// Tell a vehicle what became of its reports.
+    Receipts(KeyId, ReceiptNotice),
+}
+
+/// What a unit has heard, since it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Messages on the report topics.
+    pub heard: u64,
+    /// Reports that passed every stage.
+    pub accepted: u64,
+    /// Messages that did not, by reason.
+    pub rejected: BTreeMap<&'static str, u64>,
+    /// Reports that this unit passed on in batches of its own.
+    pub batched: u64,
+    /// Batches of its own.
+    pub batches: u64,
+    /// Live figures told.
+    pub live: u64,
+    /// Receipt notices sent.
+    pub receipts: u64,
+}
+
+/// A roadside unit beside its ledger node.
+#[derive(Clone)]
+pub struct Unit {
+    key: SecretKey,
+    me: Address,
+    chain: ChainId,
+    limits: Limits,
+    view: Arc<View>,
+    ear: Ear,
+    handoff: Handoff,
+    batcher: Batcher,
+    live: Live,
+    /// Own batches on their way into a block, with the time at which they are given up.
+    open: BTreeMap<Hash, u64>,
+    /// The ledger took no more: until then, no further batch is closed.
+    pause_until_ms: u64,
+    /// The last own batch's number.
+    sequence: u64,
+    served: Recent<KeyId>,
+    stopwatch: Stopwatch,
+    counts: Counts,
+}
+
+impl Unit {
+    /// The unit with this key, beside a ledger that stands at `view`.
+    pub fn new(key: SecretKey, chain: ChainId, limits: Limits, view: Arc<View>) -> Self {
+        let me = key.address();
+        Self {
+            me,
+            ear: Ear::new(limits.ear),
+            handoff: Handoff::new(me, limits.handoff),
+            batcher: Batcher::new(limits.batch),
+            live: Live::new(limits.live),
+            open: BTreeMap::new(),
+            pause_until_ms: 0,
+            sequence: 0,
+            served: Recent::new(SERVED_MAX),
+            stopwatch: Stopwatch::default(),
+            counts: Counts::default(),
+            key,
+            chain,
+            limits,
+            view,
+        }
+    }
+
+    /// Takes what happens and returns what is to be done.
+    pub fn handle(&mut self, now: Now, input: Input) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        match input {
+            Input::Wake => {}
+            Input::Heard(messages) => outputs.extend(self.hear(now, &messages)),
+            Input::Batch(batch) => self.take_note(&batch),
+            Input::Refused(batch) => {
+                self.open.remove(&batch.digest());
+                self.batcher.give_back(now.mono_ms, batch.reports());
+                self.pause_until_ms = now.mono_ms.saturating_add(self.limits.batch.age_max_ms.max(10));
+            }
+            Input::Committed(view) => outputs.extend(self.commit(now, view)),
+        }
+        for report in self.handoff.due(now.mono_ms) {
+            self.enqueue(now, report);
+        }
+        outputs.extend(self.close_batches(now));
+        outputs.extend(self.tell(now));
+        outputs
+    }
+
+    /// When to call [`Unit::handle`] with [`Input::Wake`], by the monotonic clock.
+    pub fn wake_at(&self) -> Option<u64> {
+        let batch = if self.open.len() < self.limits.batch.open_max {
+            self.batcher.wake_at().map(|at_ms| at_ms.max(self.pause_until_ms))
+        } else {
+            self.open.values().min().copied()
+        };
+        [self.handoff.wake_at(), batch, self.live.wake_at()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// What was heard so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Reports that wait for a batch.
+    pub fn queued(&self) -> usize {
+        self.batcher.len()
+    }
+
+    /// How long it takes until a report is final.
+    pub fn finality(&self) -> Finality {
+        self.stopwatch.read()
+    }
+
+    fn hear(&mut self, now: Now, messages: &[Vec<u8>]) -> Option<Output> {
+        self.counts.heard += messages.len() as u64;
+        let view = Arc::clone(&self.view);
+        let members: Vec<Address> = view.members().iter().map(|(address, _)| address).collect();
+        let mut admitted = Vec::with_capacity(messages.len());
+        for message in messages {
+            match self.ear.admit(now, message, |id| view.state().vehicle(&id)) {
+                Ok(report) => admitted.push(report),
+                Err(refusal) => self.refuse(&refusal),
+            }
+        }
+        let mut accepted = Vec::with_capacity(admitted.len());
+        for verdict in ear::verify(&self.chain, admitted) {
+            match verdict.and_then(|report| self.ear.accept(now, report)) {
+                Ok(report) => {
+                    accepted.push(report.clone());
+                    self.accept(now, &view, &members, report);
+                }
+                Err(refusal) => self.refuse(&refusal),
+            }
+        }
+        (!accepted.is_empty()).then_some(Output::Accepted(accepted))
+    }
+
+    fn accept(&mut self, now: Now, view: &View, members: &[Address], report: Verified<Report>) {
+        self.counts.accepted += 1;
+        let weight = view
+            .state()
+            .vehicle(&report.vehicle)
+            .filter(|vehicle| vehicle.quarantine.is_none())
+            .map_or(0, |vehicle| u64::from(vehicle.standing.reputation()));
+        self.live.hear(now.wall, &report, weight);
+        self.stopwatch.heard(now.mono_ms, report.vehicle, report.sequence);
+        if let Some(report) = self.handoff.hear(now.mono_ms, report, members.iter().copied()) {
+            self.enqueue(now, report);
+        }
+    }
+
+    fn enqueue(&mut self, now: Now, report: Verified<Report>) {
+        if self.batcher.push(now.mono_ms, report).is_err() {
+            self.count("queue_full");
+        }
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) {
+        tracing::trace!(%refusal, "refused a report");
+        self.count(refusal.label());
+    }
+
+    fn count(&mut self, reason: &'static str) {
+        *self.counts.rejected.entry(reason).or_default() += 1;
+    }
+
+    fn take_note(&mut self, batch: &VerifiedBatch) {
+        for report in batch.reports() {
+            self.handoff.taken(report.vehicle, report.sequence);
+        }
+    }
+
+    fn commit(&mut self, now: Now, view: Arc<View>) -> Vec<Output> {
+        for batch in view.batches() {
+            self.take_note(batch);
+            if batch.author() == self.me {
+                self.open.remove(&batch.digest());
+                for report in batch.reports() {
+                    self.stopwatch
+                        .committed(now.mono_ms, report.vehicle, report.sequence);
+                    self.served.insert(report.vehicle, ());
+                }
+            }
+        }
+        let served = |vehicle| self.served.contains(&vehicle);
+        let notices = receipts::notices(view.height(), view.outputs(), served);
+        self.counts.receipts += notices.len() as u64;
+        self.view = view;
+        notices
+            .into_iter()
+            .map(|(vehicle, notice)| Output::Receipts(vehicle, notice))
+            .collect()
+    }
+
+    fn close_batches(&mut self, now: Now) -> Vec<Output> {
+        self.open.retain(|_, until_ms| *until_ms > now.mono_ms);
+        let mut outputs = Vec::new();
+        while now.mono_ms >= self.pause_until_ms
+            && self.open.len() < self.limits.batch.open_max
+            && let Some(reports) = self.batcher.close(now.mono_ms)
+        {
+            self.counts.batched += reports.len() as u64;
+            self.counts.batches += 1;
+            // By the clock, so that no number comes twice after a restart.
+            self.sequence = (self.sequence + 1).max(now.wall.millis());
+            let batch = VerifiedBatch::own(&self.key, &self.chain, self.sequence, now.wall, reports);
+            let until_ms = now.mono_ms.saturating_add(self.limits.batch.open_for_ms);
+            self.open.insert(batch.digest(), until_ms);
+            outputs.push(Output::Batch(Arc::new(batch)));
+        }
+        outputs
+    }
+
+    fn tell(&mut self, now: Now) -> Option<Output> {
+        let slot = self.view.state().slot_of(now.wall);
+        let estimates = self.live.publish(now.mono_ms, now.wall, slot);
+        self.counts.live += estimates.len() as u64;
+        (!estimates.is_empty()).then_some(Output::Live(estimates))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{self, Ledger, NOW};
+    use milepost_node::store::Memory;
+    use milepost_wire::output::Outcome;
+    use milepost_wire::{Output as BlockOutput, encode};
+
+    fn at(mono_ms: u64) -> Now {
+        Now {
+            mono_ms,
+            wall: NOW.plus(mono_ms),
+        }
+    }
+
+    fn unit(view: Arc<View>, limits: Limits) -> Unit {
+        Unit::new(samples::member_key(0), samples::chain(), limits, view)
+    }
+
+    fn said(vehicle: u64, sequence: u64) -> Vec<u8> {
+        encode(samples::report(vehicle, sequence).signed())
+    }
+
+    fn batches(outputs: &[Output]) -> Vec<Arc<VerifiedBatch>> {
+        outputs
+            .iter()
+            .filter_map(|output| match output {
+                Output::Batch(batch) => Some(Arc::clone(batch)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_report_becomes_a_batch_a_live_figure_and_a_receipt_with_proof() {
+        let mut ledger = Ledger::open(Memory::default());
+        let mut unit = unit(ledger.view(), Limits::default());
+
+        let outputs = unit.handle(at(1000), Input::Heard(vec![said(1, 1), said(2, 1)]));
+        assert!(matches!(&outputs[..], [Output::Accepted(reports), Output::Live(told)]
+            if reports.len() == 2 && told.len() == 1 && told[0].vehicles == 2));
+
+        assert_eq!(unit.wake_at(), Some(1100));
+        let batch = batches(&unit.handle(at(1100), Input::Wake)).remove(0);
+        assert_eq!(batch.reports().len(), 2);
+
+        let view = ledger.commit(Some(batch));
+        let notices: Vec<_> = unit
+            .handle(at(1600), Input::Committed(Arc::clone(&view)))
+            .into_iter()
+            .filter_map(|output| match output {
+                Output::Receipts(vehicle, notice) => Some((vehicle, notice)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(notices.len(), 2);
+        let header = &view.head().expect("a block").header;
+        for (vehicle, notice) in notices {
+            assert_eq!(notice.verify(header), Ok(()));
+            assert!(notice.outputs.iter().all(|(output, _)| {
+                matches!(output, BlockOutput::Receipt(receipt)
+                    if receipt.vehicle == vehicle && receipt.outcome == Outcome::Counted)
+            }));
+        }
+        assert_eq!((unit.finality().count, unit.finality().max), (2, 600));
+    }
+
+    #[test]
+    fn everything_refused_is_counted_by_reason() {
+        let mut unit = unit(Ledger::open(Memory::default()).view(), Limits::default());
+        let garbage = vec![vec![1, 2, 3], vec![0; 4000], said(77, 1), said(1, 1), said(1, 1)];
+        unit.handle(at(0), Input::Heard(garbage));
+        let counts = unit.counts();
+        assert_eq!((counts.heard, counts.accepted), (5, 1));
+        let reasons = [
+            ("heard_before", 1),
+            ("malformed", 1),
+            ("not_enrolled", 1),
+            ("too_long", 1),
+        ];
+        assert_eq!(counts.rejected, BTreeMap::from(reasons));
+    }
+
+    #[test]
+    fn what_the_ledger_does_not_take_comes_again_and_not_at_once() {
+        let mut unit = unit(Ledger::open(Memory::default()).view(), Limits::default());
+        unit.handle(at(0), Input::Heard(vec![said(1, 1)]));
+        let refused = batches(&unit.handle(at(100), Input::Wake)).remove(0);
+        assert!(batches(&unit.handle(at(100), Input::Refused(refused))).is_empty());
+        let again_ms = unit.wake_at().expect("something waits");
+        assert!(again_ms > 100);
+        assert_eq!(batches(&unit.handle(at(again_ms), Input::Wake)).len(), 1);
+    }
+
+    #[test]
+    fn while_too_many_batches_are_on_their_way_reports_wait_up_to_their_bound() {
+        let mut limits = Limits::default();
+        limits.batch.open_max = 1;
+        limits.batch.queue_max = 2;
+        let mut unit = unit(Ledger::open(Memory::default()).view(), limits);
+        unit.handle(at(0), Input::Heard(vec![said(1, 1)]));
+        assert_eq!(batches(&unit.handle(at(100), Input::Wake)).len(), 1);
+        let more = (2..6).map(|sequence| said(1, sequence)).collect();
+        unit.handle(at(200), Input::Heard(more));
+        assert!(batches(&unit.handle(at(5000), Input::Wake)).is_empty());
+        assert_eq!(unit.queued(), 2);
+        assert_eq!(unit.counts().rejected["queue_full"], 2);
+        let given_up_ms = unit.wake_at().expect("the open batch's end");
+        assert_eq!(batches(&unit.handle(at(given_up_ms), Input::Wake)).len(), 1);
+    }
+
+    #[test]
+    fn a_report_in_anothers_batch_is_not_batched_again() {
+        // Of two members, this unit is not the first for some vehicle.
+        let members = || (0..2).map(samples::member);
+        let vehicle = (0..10)
+            .find(|seed| {
+                handoff::rank(
+                    samples::vehicle_key(*seed).key_id(),
+                    samples::member(0),
+                    members(),
+                ) == 1
+            })
+            .expect("one of ten");
+        let node = milepost_node::Node::open(
+            &samples::genesis(2),
+            samples::member_key(0),
+            milepost_node::Settings::default(),
+            Memory::default(),
+            at(0),
+        );
+        let view = node.expect("an empty store").0.view();
+        let report = samples::report(vehicle, 1);
+        let theirs = VerifiedBatch::own(
+            &samples::member_key(1),
+            &samples::chain(),
+            1,
+            NOW,
+            vec![report.clone()],
+        );
+        for (heard_of, expected) in [(true, 0), (false, 1)] {
+            let mut unit = unit(Arc::clone(&view), Limits::default());
+            let mut count = 0;
+            count += batches(&unit.handle(at(0), Input::Heard(vec![encode(report.signed())]))).len();
+            if heard_of {
+                count += batches(&unit.handle(at(300), Input::Batch(Arc::new(theirs.clone())))).len();
+            }
+            for mono_ms in [400, 500, 600] {
+                count += batches(&unit.handle(at(mono_ms), Input::Wake)).len();
+            }
+            assert_eq!(count, expected);
+        }
+    }
+}

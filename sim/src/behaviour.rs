@@ -1,0 +1,380 @@
+//! What does a vehicle say, given what it sees?
+//!
+//! In: a [`Seen`]: the true reading and what anybody can know, the published picture above all. Out: a [`Say`].
+//! A behaviour is a pure function of these, of time and of a stream of chance; its signatures are always real,
+//! since a liar has a key as good as anyone's.
+//!
+//! [`SPECS`] is the one list of behaviours, with parameters and defaults: a scenario's `[[fleet]]` is read
+//! against it and `milepost-sim behaviours` prints it.
+
+use std::collections::BTreeMap;
+
+use crate::rng::Rng;
+
+/// What a vehicle sees, and what anybody can know. Speeds in km/h.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// What its own sensor reads.
+    pub reading_kmh: f64,
+    /// The last published estimate of this road, if there is one.
+    pub published_kmh: Option<f64>,
+    /// The mean of roads of this class.
+    pub class_mean_kmh: f64,
+    /// Which road this is.
+    pub road: usize,
+    /// How many roads there are.
+    pub roads: usize,
+    /// Minutes since the world began.
+    pub minute: f64,
+}
+
+impl Seen {
+    /// What one would guess without looking at the road.
+    fn known_kmh(&self) -> f64 {
+        self.published_kmh.unwrap_or(self.class_mean_kmh)
+    }
+}
+
+/// What a vehicle says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Say {
+    /// This speed, on the road where it is.
+    Here(f64),
+    /// On another road, as fast as is published there.
+    There(usize),
+    /// Nothing of its own: it sends once more what it heard another vehicle send.
+    Again,
+    /// Nothing.
+    Nothing,
+}
+
+/// How a vehicle behaves. Parameters as in [`SPECS`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Behaviour {
+    /// Says what it sees.
+    Honest,
+    /// Is off by the same amount always.
+    Bias { offset_kmh: f64 },
+    /// Draws a number.
+    Random { low_kmh: f64, high_kmh: f64 },
+    /// Says the same always.
+    Constant { speed_kmh: f64 },
+    /// Says what is usual for the class of road.
+    ClassMean,
+    /// Repeats the published picture.
+    Copycat,
+    /// Lies in some reports only.
+    Camouflage { lie_share: f64, offset_kmh: f64 },
+    /// Is honest for a while, then lies for a while.
+    OnOff { honest_minutes: f64, lying_minutes: f64, offset_kmh: f64 },
+    /// Lies on some roads only, the same for the whole fleet.
+    Target { roads_share: f64, offset_kmh: f64 },
+    /// Tells the same invented jam as its fellows.
+    Collude { slower_kmh: f64 },
+    /// Claims to be where it is not.
+    Ghost { elsewhere_share: f64 },
+    /// Sends others' reports once more.
+    Replay,
+}
+
+/// A behaviour as a scenario names it.
+pub struct Spec {
+    /// Its name.
+    pub name: &'static str,
+    /// What such a vehicle does.
+    pub about: &'static str,
+    /// Its parameters, in the order that `build` takes them.
+    pub parameters: &'static [Parameter],
+    build: fn(&[f64]) -> Behaviour,
+}
+
+/// A number that a scenario may set.
+#[derive(serde::Serialize)]
+pub struct Parameter {
+    /// Its name, with its unit.
+    pub name: &'static str,
+    /// What it is where the scenario says nothing.
+    pub default: f64,
+    /// What it means.
+    pub about: &'static str,
+}
+
+const fn parameter(name: &'static str, default: f64, about: &'static str) -> Parameter {
+    Parameter { name, default, about }
+}
+
+const OFFSET: Parameter = parameter("offset_kmh", -25.0, "added to the true reading in a lie");
+
+/// Every behaviour there is.
+pub const SPECS: &[Spec] = &[
+    Spec {
+        name: "honest",
+        about: "says what its sensor reads",
+        parameters: &[],
+        build: |_| Behaviour::Honest,
+    },
+    Spec {
+        name: "bias",
+        about: "adds the same to every reading: a broken sensor, or an invented jam",
+        parameters: &[parameter("offset_kmh", -25.0, "added to every reading")],
+        build: |p| Behaviour::Bias { offset_kmh: p[0] },
+    },
+    Spec {
+        name: "random",
+        about: "draws a speed",
+        parameters: &[
+            parameter("low_kmh", 3.0, "the slowest it draws"),
+            parameter("high_kmh", 90.0, "the fastest it draws"),
+        ],
+        build: |p| Behaviour::Random { low_kmh: p[0], high_kmh: p[1] },
+    },
+    Spec {
+        name: "constant",
+        about: "says one speed, everywhere and always",
+        parameters: &[parameter("speed_kmh", 40.0, "what it says")],
+        build: |p| Behaviour::Constant { speed_kmh: p[0] },
+    },
+    Spec {
+        name: "class_mean",
+        about: "says what is usual on roads of this class, and does not look",
+        parameters: &[],
+        build: |_| Behaviour::ClassMean,
+    },
+    Spec {
+        name: "copycat",
+        about: "repeats the last published estimate of the road, and does not look",
+        parameters: &[],
+        build: |_| Behaviour::Copycat,
+    },
+    Spec {
+        name: "camouflage",
+        about: "lies in some of its reports",
+        parameters: &[parameter("lie_share", 0.2, "the share of reports that are lies"), OFFSET],
+        build: |p| Behaviour::Camouflage { lie_share: p[0], offset_kmh: p[1] },
+    },
+    Spec {
+        name: "on_off",
+        about: "earns trust for a while, spends it for a while",
+        parameters: &[
+            parameter("honest_minutes", 25.0, "how long it is honest"),
+            parameter("lying_minutes", 25.0, "how long it then lies"),
+            OFFSET,
+        ],
+        build: |p| Behaviour::OnOff { honest_minutes: p[0], lying_minutes: p[1], offset_kmh: p[2] },
+    },
+    Spec {
+        name: "target",
+        about: "lies on some roads only, the whole fleet on the same ones",
+        parameters: &[parameter("roads_share", 0.1, "the share of roads it lies about"), OFFSET],
+        build: |p| Behaviour::Target { roads_share: p[0], offset_kmh: p[1] },
+    },
+    Spec {
+        name: "collude",
+        about: "tells the same invented jam as its fellows: they agree with one another",
+        parameters: &[parameter("slower_kmh", 30.0, "how much slower than usual the jam is")],
+        build: |p| Behaviour::Collude { slower_kmh: p[0] },
+    },
+    Spec {
+        name: "ghost",
+        about: "claims roads it is not on, at their published speed",
+        parameters: &[parameter("elsewhere_share", 1.0, "the share of reports from elsewhere")],
+        build: |p| Behaviour::Ghost { elsewhere_share: p[0] },
+    },
+    Spec {
+        name: "replay",
+        about: "sends once more, byte for byte, what it heard other vehicles send",
+        parameters: &[],
+        build: |_| Behaviour::Replay,
+    },
+];
+
+/// Why a fleet cannot behave so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSuchBehaviour {
+    /// The name is not in [`SPECS`].
+    #[error("expected a behaviour ({known}), found {found:?}")]
+    Name {
+        /// What was asked for.
+        found: String,
+        /// What there is.
+        known: String,
+    },
+    /// The behaviour has no such parameter.
+    #[error("{behaviour} takes {}, found {found:?}", if known.is_empty() { "no parameters" } else { known })]
+    Parameter {
+        /// Which behaviour.
+        behaviour: &'static str,
+        /// What was set.
+        found: String,
+        /// What can be.
+        known: String,
+    },
+    /// A share that is none.
+    #[error("{behaviour}: {parameter} is a share from 0 to 1, found {found}")]
+    Share {
+        /// Which behaviour.
+        behaviour: &'static str,
+        /// Which parameter.
+        parameter: &'static str,
+        /// What was set.
+        found: String,
+    },
+}
+
+impl Behaviour {
+    /// The behaviour of this name; what `given` does not set has its default.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSuchBehaviour`].
+    pub fn named(name: &str, given: &BTreeMap<String, f64>) -> Result<Self, NoSuchBehaviour> {
+        let names = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(", ");
+        let spec = SPECS.iter().find(|spec| spec.name == name).ok_or_else(|| NoSuchBehaviour::Name {
+            found: name.to_owned(),
+            known: names(&mut SPECS.iter().map(|spec| spec.name)),
+        })?;
+        let known = |found: &str| spec.parameters.iter().any(|parameter| parameter.name == found);
+        if let Some(found) = given.keys().find(|found| !known(found)) {
+            return Err(NoSuchBehaviour::Parameter {
+                behaviour: spec.name,
+                found: found.clone(),
+                known: names(&mut spec.parameters.iter().map(|parameter| parameter.name)),
+            });
+        }
+        let mut values = Vec::with_capacity(spec.parameters.len());
+        for parameter in spec.parameters {
+            let value = given.get(parameter.name).copied().unwrap_or(parameter.default);
+            if parameter.name.ends_with("_share") && !(0.0..=1.0).contains(&value) {
+                return Err(NoSuchBehaviour::Share {
+                    behaviour: spec.name,
+                    parameter: parameter.name,
+                    found: value.to_string(),
+                });
+            }
+            values.push(value);
+        }
+        Ok((spec.build)(&values))
+    }
+
+    /// What such a vehicle says of what it sees.
+    pub fn say(&self, seen: &Seen, rng: &mut Rng) -> Say {
+        let lie = |offset_kmh: f64| Say::Here(seen.reading_kmh + offset_kmh);
+        let truth = Say::Here(seen.reading_kmh);
+        match *self {
+            Self::Honest => truth,
+            Self::Bias { offset_kmh } => lie(offset_kmh),
+            Self::Random { low_kmh, high_kmh } => Say::Here(rng.between(low_kmh, high_kmh)),
+            Self::Constant { speed_kmh } => Say::Here(speed_kmh),
+            Self::ClassMean => Say::Here(seen.class_mean_kmh),
+            Self::Copycat => Say::Here(seen.known_kmh()),
+            Self::Camouflage { lie_share, offset_kmh } if rng.chance(lie_share) => lie(offset_kmh),
+            Self::OnOff { honest_minutes, lying_minutes, offset_kmh }
+                if seen.minute % (honest_minutes + lying_minutes) >= honest_minutes =>
+            {
+                lie(offset_kmh)
+            }
+            // A hash of the road, so that the fleet agrees on its targets without a word.
+            Self::Target { roads_share, offset_kmh }
+                if Rng::fork(0, "target", seen.road as u64).chance(roads_share) =>
+            {
+                lie(offset_kmh)
+            }
+            Self::Camouflage { .. } | Self::OnOff { .. } | Self::Target { .. } => truth,
+            Self::Collude { slower_kmh } => Say::Here(seen.class_mean_kmh - slower_kmh),
+            Self::Ghost { elsewhere_share } if rng.chance(elsewhere_share) => {
+                Say::There(rng.below(seen.roads as u64) as usize)
+            }
+            Self::Ghost { .. } => truth,
+            Self::Replay => Say::Again,
+        }
+    }
+}
+
+/// Every behaviour as one JSON object: `{NAME: {about, parameters: [{name, default, about}]}}`.
+pub fn json() -> String {
+    let described = |spec: &Spec| {
+        let value = serde_json::json!({ "about": spec.about, "parameters": spec.parameters });
+        (spec.name.to_owned(), value)
+    };
+    serde_json::Value::Object(SPECS.iter().map(described).collect()).to_string()
+}
+
+/// Every behaviour, for people.
+pub fn table() -> String {
+    let mut lines = Vec::new();
+    for spec in SPECS {
+        lines.push(format!("{:<12}{}", spec.name, spec.about));
+        for Parameter { name, default, about } in spec.parameters {
+            lines.push(format!("  {name} = {default:<10} {about}"));
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEEN: Seen = Seen {
+        reading_kmh: 50.0,
+        published_kmh: Some(44.0),
+        class_mean_kmh: 60.0,
+        road: 3,
+        roads: 100,
+        minute: 0.0,
+    };
+
+    fn named(name: &str, given: &[(&str, f64)]) -> Result<Behaviour, NoSuchBehaviour> {
+        Behaviour::named(name, &given.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect())
+    }
+
+    #[test]
+    fn every_behaviour_can_be_named_and_says_something() {
+        for spec in SPECS {
+            let behaviour = named(spec.name, &[]).expect(spec.name);
+            assert_ne!(behaviour.say(&SEEN, &mut Rng::new(1)), Say::Nothing, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn parameters_replace_defaults_and_unknown_ones_are_refused() {
+        assert_eq!(named("bias", &[("offset_kmh", 5.0)]), Ok(Behaviour::Bias { offset_kmh: 5.0 }));
+        let error = named("bias", &[("offset", 5.0)]).expect_err("no such parameter").to_string();
+        assert_eq!(error, "bias takes offset_kmh, found \"offset\"");
+        let error = named("honest", &[("x", 5.0)]).expect_err("no such parameter").to_string();
+        assert_eq!(error, "honest takes no parameters, found \"x\"");
+        assert!(named("saint", &[]).expect_err("no such name").to_string().contains("camouflage"));
+        assert!(named("camouflage", &[("lie_share", 1.5)]).is_err());
+    }
+
+    #[test]
+    fn who_does_not_look_says_nothing_of_the_road() {
+        let elsewhere = Seen { reading_kmh: 10.0, ..SEEN };
+        for name in ["random", "constant", "class_mean", "copycat", "collude", "ghost"] {
+            let behaviour = named(name, &[]).expect(name);
+            let say = |seen: &Seen| behaviour.say(seen, &mut Rng::new(4));
+            assert_eq!(say(&SEEN), say(&elsewhere), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_fleet_agrees_on_its_targets() {
+        let target = named("target", &[]).expect("a behaviour");
+        let lied = |seed: u64| -> Vec<bool> {
+            let mut rng = Rng::new(seed);
+            (0..200)
+                .map(|road| target.say(&Seen { road, ..SEEN }, &mut rng) != Say::Here(50.0))
+                .collect()
+        };
+        assert_eq!(lied(1), lied(2));
+        let count = lied(1).into_iter().filter(|lie| *lie).count();
+        assert!((8..40).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn on_and_off_follow_the_clock() {
+        let on_off = named("on_off", &[]).expect("a behaviour");
+        let say = |minute: f64| on_off.say(&Seen { minute, ..SEEN }, &mut Rng::new(1));
+        assert_eq!((say(10.0), say(30.0), say(60.0)), (Say::Here(50.0), Say::Here(25.0), Say::Here(50.0)));
+    }
+}

@@ -1,0 +1,603 @@
+//! What came of it?
+//!
+//! The result of a run, in the shape that `--json` prints (`docs`, "What a run prints with --json"), as a table
+//! for people, and as the two tables of `--out`. Plain data: [`crate::town`] and [`crate::demo`] fill it in.
+//!
+//! Floats are rounded to fixed decimals before they are written, and maps are ordered: equal results are equal
+//! bytes.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use milepost_wire::{Address, Hash};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::scenario::{Expectation, Range};
+
+/// The result of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figures {
+    /// Where chance came from.
+    pub seed: u64,
+    /// How long it lasted.
+    pub minutes: f64,
+    /// Vehicles that reported.
+    pub vehicles: usize,
+    /// The members, in the order of the scenario.
+    pub members: Vec<MemberFigures>,
+    /// What became of reports.
+    pub reports: ReportFigures,
+    /// How good the final picture was.
+    pub picture: PictureFigures,
+    /// What became of the fleets, in the order of the scenario.
+    pub fleets: Vec<FleetFigures>,
+    /// What became of the tokens.
+    pub rewards: RewardFigures,
+    /// What became of the ledger.
+    pub ledger: LedgerFigures,
+    /// How often each fault struck, and what it cost.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Whether what must hold held.
+    pub invariants: Invariants,
+    /// The state that all members share.
+    pub state_root: Hash,
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MemberFigures {
+    /// Its address.
+    pub id: Address,
+    /// How many blocks it has.
+    pub height: u64,
+    /// Its state after them.
+    pub state_root: Hash,
+}
+
+/// What became of reports.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ReportFigures {
+    /// Reports that vehicles sent, each once however often it was repeated.
+    pub sent: u64,
+    /// Reports that the ledger executed, each once.
+    pub heard: u64,
+    /// Messages that a unit refused, and reports that the ledger did not count, by reason. A message that several
+    /// units refuse counts several times.
+    pub rejected: BTreeMap<String, u64>,
+}
+
+/// How good the final picture was. Speeds in km/h.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PictureFigures {
+    /// Figures published: a road and a slot.
+    pub items: usize,
+    /// The share of roads and slots with a truth that have one.
+    pub coverage: f64,
+    /// Mean absolute error.
+    pub speed_mae_kmh: f64,
+    /// The same, had the reporters' speeds simply been averaged.
+    pub plain_mean_mae_kmh: f64,
+    /// Root of the mean squared error.
+    pub speed_rmse_kmh: f64,
+    /// Mean error: above 0, the picture is too fast.
+    pub bias_kmh: f64,
+    /// The share of truths within the published 90 % interval.
+    pub interval_90_hit: f64,
+}
+
+/// One fleet. Amounts in tokens.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FleetFigures {
+    /// What it does.
+    pub behaviour: String,
+    /// How many vehicles.
+    pub count: usize,
+    /// What one vehicle was paid on average.
+    pub paid_mean: f64,
+    /// The share of all pay.
+    pub paid_share: f64,
+    /// Mean reputation at the end, 0 to 1.
+    pub reputation_mean: f64,
+    /// Vehicles that were ever quarantined.
+    pub quarantined: usize,
+    /// Vehicles that were released again.
+    pub released: usize,
+    /// In which epoch half of the quarantined ones were.
+    pub quarantine_epoch_median: Option<f64>,
+}
+
+/// What became of the tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct RewardFigures {
+    /// Made.
+    pub minted: f64,
+    /// Paid to vehicles.
+    pub vehicles: f64,
+    /// Paid to operators.
+    pub operators: f64,
+    /// What the consortium holds.
+    pub treasury: f64,
+    /// Kept for the next epoch.
+    pub carry: f64,
+    /// Destroyed.
+    pub burned: f64,
+    /// How unequally honest vehicles were paid: 0 all the same, 1 one has all.
+    pub gini_honest: f64,
+}
+
+/// What became of the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct LedgerFigures {
+    /// Blocks at the end, of the member with most.
+    pub height: u64,
+    /// Blocks a minute.
+    pub blocks_per_minute: f64,
+    /// From a report's first sending until its block is decided.
+    pub finality_ms: Finality,
+    /// Bytes of all blocks, certificates and batches.
+    pub bytes: u64,
+    /// Reports in a block, on average.
+    pub reports_per_block: f64,
+}
+
+/// A distribution of milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Finality {
+    /// Half took no longer.
+    pub p50: u64,
+    /// 99 of 100 took no longer.
+    pub p99: u64,
+    /// None took longer.
+    pub max: u64,
+}
+
+/// What must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Invariants {
+    /// minted − burned was held, after every block.
+    pub conservation: bool,
+    /// Members never had two blocks at one height.
+    pub agreement: bool,
+    /// No report counted twice.
+    pub paid_once: bool,
+    /// No member voted for two things in one step.
+    pub no_equivocation: bool,
+    /// Replaying the chain gives the same state.
+    pub replay_equal: bool,
+}
+
+impl Invariants {
+    /// As long as nothing is broken.
+    pub const HOLD: Self = Self {
+        conservation: true,
+        agreement: true,
+        paid_once: true,
+        no_equivocation: true,
+        replay_equal: true,
+    };
+
+    /// Whether all hold.
+    pub const fn all(&self) -> bool {
+        self.conservation && self.agreement && self.paid_once && self.no_equivocation && self.replay_equal
+    }
+}
+
+/// One road and slot: a line of `items.csv`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// The road's name.
+    pub place: String,
+    /// When the slot began, by the world's own clock.
+    pub slot_begin_s: u64,
+    /// When it ended.
+    pub slot_end_s: u64,
+    /// What was published.
+    pub published: Option<Published>,
+    /// How it was; `None` where nobody came by.
+    pub truth: Option<crate::world::Truth>,
+    /// The plain mean of what the reporters said.
+    pub plain_mean_kmh: Option<f64>,
+}
+
+/// A published figure, in km/h.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Published {
+    /// The estimate.
+    pub kmh: f64,
+    /// The 90 % interval's lower end.
+    pub low_kmh: f64,
+    /// Its upper end.
+    pub high_kmh: f64,
+    /// On how many vehicles it rests.
+    pub vehicles: u32,
+}
+
+/// One vehicle: a line of `vehicles.csv`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VehicleRow {
+    /// Its name in the world.
+    pub vehicle: String,
+    /// What it does.
+    pub behaviour: String,
+    /// What it was paid, in tokens.
+    pub paid: f64,
+    /// Its reputation at the end, 0 to 1.
+    pub reputation: f64,
+    /// Whether it is quarantined at the end.
+    pub quarantined: bool,
+    /// When it first was.
+    pub epoch_quarantined: Option<u32>,
+    /// When it last was released.
+    pub epoch_released: Option<u32>,
+}
+
+/// How good the picture was.
+pub fn picture(items: &[Item]) -> PictureFigures {
+    let truths = items.iter().filter(|item| item.truth.is_some()).count();
+    let covered: Vec<_> = items
+        .iter()
+        .filter_map(|item| Some((item.published?, item.truth?.speed_kmh, item.plain_mean_kmh)))
+        .collect();
+    let mean = |of: &dyn Fn(&(Published, f64, Option<f64>)) -> f64| {
+        if covered.is_empty() { 0.0 } else { covered.iter().map(of).sum::<f64>() / covered.len() as f64 }
+    };
+    let with_plain: Vec<f64> =
+        covered.iter().filter_map(|(_, truth, plain)| Some((plain.as_ref()? - truth).abs())).collect();
+    PictureFigures {
+        items: items.iter().filter(|item| item.published.is_some()).count(),
+        coverage: round(covered.len() as f64 / truths.max(1) as f64),
+        speed_mae_kmh: round(mean(&|(published, truth, _)| (published.kmh - truth).abs())),
+        plain_mean_mae_kmh: round(with_plain.iter().sum::<f64>() / with_plain.len().max(1) as f64),
+        speed_rmse_kmh: round(mean(&|(published, truth, _)| (published.kmh - truth) * (published.kmh - truth)).sqrt()),
+        bias_kmh: round(mean(&|(published, truth, _)| published.kmh - truth)),
+        interval_90_hit: round(mean(&|(published, truth, _)| {
+            f64::from(u8::from((published.low_kmh..=published.high_kmh).contains(truth)))
+        })),
+    }
+}
+
+/// What became of each fleet, given its name and its vehicles.
+pub fn fleets(vehicles: &[VehicleRow], fleets: &[(String, Vec<usize>)]) -> Vec<FleetFigures> {
+    let all: f64 = vehicles.iter().map(|vehicle| vehicle.paid).sum();
+    fleets
+        .iter()
+        .map(|(behaviour, own)| {
+            let own: Vec<&VehicleRow> = own.iter().map(|vehicle| &vehicles[*vehicle]).collect();
+            let count = own.len();
+            let paid: f64 = own.iter().map(|vehicle| vehicle.paid).sum();
+            let reputation: f64 = own.iter().map(|vehicle| vehicle.reputation).sum();
+            let mut epochs: Vec<u32> = own.iter().filter_map(|vehicle| vehicle.epoch_quarantined).collect();
+            epochs.sort_unstable();
+            FleetFigures {
+                behaviour: behaviour.clone(),
+                count,
+                paid_mean: round6(paid / count.max(1) as f64),
+                paid_share: round(if all > 0.0 { paid / all } else { 0.0 }),
+                reputation_mean: round(reputation / count.max(1) as f64),
+                quarantined: epochs.len(),
+                released: own.iter().filter(|vehicle| vehicle.epoch_released.is_some()).count(),
+                quarantine_epoch_median: median(&epochs),
+            }
+        })
+        .collect()
+}
+
+fn median(sorted: &[u32]) -> Option<f64> {
+    let middle = sorted.len() / 2;
+    let upper = f64::from(*sorted.get(middle)?);
+    Some(if sorted.len() % 2 == 1 { upper } else { (f64::from(sorted[middle - 1]) + upper) / 2.0 })
+}
+
+/// The Gini coefficient of what vehicles were paid.
+pub fn gini(paid: impl Iterator<Item = f64>) -> f64 {
+    let mut paid: Vec<f64> = paid.collect();
+    paid.sort_by(f64::total_cmp);
+    let (count, sum) = (paid.len() as f64, paid.iter().sum::<f64>());
+    if sum <= 0.0 {
+        return 0.0;
+    }
+    let weighted: f64 = paid.iter().enumerate().map(|(rank, paid)| (2.0 * rank as f64 - count + 1.0) * paid).sum();
+    round(weighted / (count * sum))
+}
+
+/// The distribution of these milliseconds.
+pub fn finality(mut ms: Vec<u64>) -> Finality {
+    ms.sort_unstable();
+    let at = |permille: usize| ms.get((ms.len().saturating_sub(1) * permille).div_ceil(1000)).copied().unwrap_or(0);
+    Finality { p50: at(500), p99: at(990), max: at(1000) }
+}
+
+/// Four decimals: a hundredth of a per cent, or four inches an hour.
+pub fn round(value: f64) -> f64 {
+    // Adding zero turns a negative zero into a positive one.
+    (value * 1e4).round() / 1e4 + 0.0
+}
+
+/// Six decimals: micro-tokens.
+pub fn round6(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6 + 0.0
+}
+
+/// Micro-tokens as tokens.
+pub fn tokens(micro: u64) -> f64 {
+    micro as f64 / 1e6
+}
+
+impl Figures {
+    /// One JSON object.
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("plain data")
+    }
+
+    /// The expectations that are not met, each with what was found.
+    pub fn missed(&self, expect: &BTreeMap<String, Expectation>) -> Vec<String> {
+        let all = serde_json::to_value(self).expect("plain data");
+        expect
+            .iter()
+            .filter_map(|(path, expected)| match find(&all, path) {
+                None => Some(format!("{path}: there is no such figure")),
+                Some(found) if meets(found, expected) => None,
+                Some(found) => Some(format!("{path} is {found}, expected {}", describe(expected))),
+            })
+            .collect()
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            let _ = writeln!(text, "  {name:<12}{value}");
+        };
+        line("time", format!("{} minutes, {} vehicles, seed {}", self.minutes, self.vehicles, self.seed));
+        let (reports, picture, ledger) = (&self.reports, &self.picture, &self.ledger);
+        line("reports", format!("{} sent, {} on the ledger", reports.sent, reports.heard));
+        for (reason, count) in &reports.rejected {
+            line("", format!("{count} {reason}"));
+        }
+        line(
+            "picture",
+            format!(
+                "{} items, {:.1} % covered, error {:.2} km/h (plain mean {:.2}), 90 % interval holds {:.1} %",
+                picture.items,
+                100.0 * picture.coverage,
+                picture.speed_mae_kmh,
+                picture.plain_mean_mae_kmh,
+                100.0 * picture.interval_90_hit
+            ),
+        );
+        for fleet in &self.fleets {
+            line(
+                "fleet",
+                format!(
+                    "{:>4} {:<11} {:>10.3} tokens each, reputation {:.2}, {} quarantined, {} released",
+                    fleet.count, fleet.behaviour, fleet.paid_mean, fleet.reputation_mean, fleet.quarantined, fleet.released
+                ),
+            );
+        }
+        if let Some(ratio) = self.honest_ratio() {
+            line("", format!("an honest vehicle earned {ratio} as much as a liar"));
+        }
+        let rewards = &self.rewards;
+        line(
+            "tokens",
+            format!(
+                "{:.3} minted: {:.3} to vehicles, {:.3} to operators, {:.3} in the treasury, {:.3} carried, {:.3} burned",
+                rewards.minted, rewards.vehicles, rewards.operators, rewards.treasury, rewards.carry, rewards.burned
+            ),
+        );
+        line(
+            "ledger",
+            format!(
+                "{} blocks, {:.1} a minute, {:.1} reports each, {} kB; final after {} ms (99 %: {}, all: {})",
+                ledger.height,
+                ledger.blocks_per_minute,
+                ledger.reports_per_block,
+                ledger.bytes / 1000,
+                ledger.finality_ms.p50,
+                ledger.finality_ms.p99,
+                ledger.finality_ms.max
+            ),
+        );
+        for member in &self.members {
+            line("member", format!("{} at height {}, state {:?}", member.id, member.height, member.state_root));
+        }
+        for (fault, count) in &self.faults {
+            line("fault", format!("{fault}: {count}"));
+        }
+        let holds = |held: bool| if held { "holds" } else { "BROKEN" };
+        let invariants = &self.invariants;
+        line(
+            "invariants",
+            format!(
+                "conservation {}, agreement {}, paid once {}, no equivocation {}, replay {}",
+                holds(invariants.conservation),
+                holds(invariants.agreement),
+                holds(invariants.paid_once),
+                holds(invariants.no_equivocation),
+                holds(invariants.replay_equal)
+            ),
+        );
+        text
+    }
+
+    /// How many times as much an honest vehicle earned as one of the others, on average.
+    fn honest_ratio(&self) -> Option<String> {
+        let mean = |honest: bool| {
+            let fleets = self.fleets.iter().filter(|fleet| (fleet.behaviour == "honest") == honest);
+            let (paid, count) = fleets.fold((0.0, 0.0), |(paid, count), fleet| {
+                (paid + fleet.paid_mean * fleet.count as f64, count + fleet.count as f64)
+            });
+            (count > 0.0).then(|| paid / count)
+        };
+        let (honest, liars) = (mean(true)?, mean(false)?);
+        Some(if liars > 0.0 { format!("{:.1} times", honest / liars) } else { "infinitely".into() })
+    }
+}
+
+/// A figure by its dotted path. A step into a list is an index, or the `behaviour` or `id` of an entry.
+fn find<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |value, step| match value {
+        Value::Array(entries) => match step.parse::<usize>() {
+            Ok(index) => entries.get(index),
+            Err(_) => entries
+                .iter()
+                .find(|entry| ["behaviour", "id"].iter().any(|name| entry.get(name).is_some_and(|text| text == step))),
+        },
+        _ => value.get(step),
+    })
+}
+
+fn meets(found: &Value, expected: &Expectation) -> bool {
+    match expected {
+        Expectation::Bool(expected) => found.as_bool() == Some(*expected),
+        Expectation::Text(expected) => found.as_str() == Some(expected),
+        Expectation::Number(expected) => found.as_f64().is_some_and(|found| (found - expected).abs() < 1e-9),
+        Expectation::Range(Range { min, max }) => found
+            .as_f64()
+            .is_some_and(|found| min.is_none_or(|min| found >= min) && max.is_none_or(|max| found <= max)),
+    }
+}
+
+fn describe(expected: &Expectation) -> String {
+    match expected {
+        Expectation::Bool(expected) => expected.to_string(),
+        Expectation::Number(expected) => expected.to_string(),
+        Expectation::Text(expected) => format!("{expected:?}"),
+        Expectation::Range(Range { min: Some(min), max: Some(max) }) => format!("{min} to {max}"),
+        Expectation::Range(Range { min: Some(min), max: None }) => format!("at least {min}"),
+        Expectation::Range(Range { min: None, max: Some(max) }) => format!("at most {max}"),
+        Expectation::Range(Range { min: None, max: None }) => "a number".into(),
+    }
+}
+
+/// `items.csv`.
+pub fn items_csv(items: &[Item]) -> String {
+    let mut text = String::from(
+        "place,kind,slot_begin_s,slot_end_s,estimate_kmh,low_kmh,high_kmh,vehicles,truth_kmh,truth_vehicle_s\n",
+    );
+    for item in items {
+        let Item { place, slot_begin_s, slot_end_s, .. } = item;
+        let published = item.published.map_or_else(
+            || ",,,0".to_owned(),
+            |Published { kmh, low_kmh, high_kmh, vehicles }| {
+                format!("{kmh:.3},{low_kmh:.3},{high_kmh:.3},{vehicles}")
+            },
+        );
+        let truth = item.truth.map_or_else(
+            || ",0".to_owned(),
+            |truth| format!("{:.3},{}", truth.speed_kmh, round(truth.vehicle_s)),
+        );
+        let _ = writeln!(text, "{},speed,{slot_begin_s},{slot_end_s},{published},{truth}", quoted(place));
+    }
+    text
+}
+
+/// `vehicles.csv`.
+pub fn vehicles_csv(vehicles: &[VehicleRow]) -> String {
+    let mut text = String::from("vehicle,behaviour,paid,reputation,quarantined,epoch_quarantined,epoch_released\n");
+    let epoch = |epoch: Option<u32>| epoch.map_or_else(String::new, |epoch| epoch.to_string());
+    for row in vehicles {
+        let _ = writeln!(
+            text,
+            "{},{},{:.6},{:.4},{},{},{}",
+            quoted(&row.vehicle),
+            row.behaviour,
+            row.paid,
+            row.reputation,
+            row.quarantined,
+            epoch(row.epoch_quarantined),
+            epoch(row.epoch_released)
+        );
+    }
+    text
+}
+
+/// A name as RFC 4180 wants it.
+fn quoted(name: &str) -> String {
+    if name.contains([',', '"', '\n', '\r']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::Truth;
+
+    fn figures() -> Figures {
+        Figures {
+            seed: 1,
+            minutes: 1.0,
+            vehicles: 2,
+            members: vec![],
+            reports: ReportFigures::default(),
+            picture: PictureFigures { speed_mae_kmh: 2.5, ..PictureFigures::default() },
+            fleets: fleets(&[], &[("honest".into(), vec![]), ("bias".into(), vec![])]),
+            rewards: RewardFigures::default(),
+            ledger: LedgerFigures::default(),
+            faults: BTreeMap::new(),
+            invariants: Invariants::HOLD,
+            state_root: Hash::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_missed_expectation_says_which_and_what_was_found() {
+        let range = |min, max| Expectation::Range(Range { min, max });
+        let expect = BTreeMap::from([
+            ("picture.speed_mae_kmh".to_owned(), range(None, Some(2.0))),
+            ("picture.items".to_owned(), Expectation::Number(0.0)),
+            ("invariants.agreement".to_owned(), Expectation::Bool(true)),
+            ("fleets.bias.count".to_owned(), range(Some(1.0), None)),
+            ("fleets.0.count".to_owned(), Expectation::Number(0.0)),
+            ("picture.colour".to_owned(), Expectation::Bool(true)),
+        ]);
+        assert_eq!(
+            figures().missed(&expect),
+            [
+                "fleets.bias.count is 0, expected at least 1",
+                "picture.colour: there is no such figure",
+                "picture.speed_mae_kmh is 2.5, expected at most 2",
+            ]
+        );
+    }
+
+    fn item(kmh: Option<f64>, truth_kmh: f64) -> Item {
+        Item {
+            place: "a,b".into(),
+            slot_begin_s: 60,
+            slot_end_s: 120,
+            published: kmh.map(|kmh| Published { kmh, low_kmh: kmh - 2.0, high_kmh: kmh + 2.0, vehicles: 3 }),
+            truth: Some(Truth { speed_kmh: truth_kmh, vehicle_s: 7.0 }),
+            plain_mean_kmh: kmh.map(|kmh| kmh + 1.0),
+        }
+    }
+
+    #[test]
+    fn the_pictures_error_is_that_of_covered_items() {
+        let picture = picture(&[item(Some(50.0), 51.0), item(Some(40.0), 37.0), item(None, 10.0)]);
+        assert_eq!((picture.items, picture.coverage), (2, 0.6667));
+        assert_eq!((picture.speed_mae_kmh, picture.bias_kmh, picture.interval_90_hit), (2.0, 1.0, 0.5));
+        assert_eq!(picture.plain_mean_mae_kmh, 2.0);
+    }
+
+    #[test]
+    fn a_table_leaves_empty_what_was_not_published() {
+        let text = items_csv(&[item(Some(50.0), 51.0), item(None, 10.0)]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], "\"a,b\",speed,60,120,50.000,48.000,52.000,3,51.000,7");
+        assert_eq!(lines[2], "\"a,b\",speed,60,120,,,,0,10.000,7");
+    }
+
+    #[test]
+    fn equal_pay_has_no_gini_and_one_that_has_all_nearly_one() {
+        assert_eq!(gini([3.0; 5].into_iter()), 0.0);
+        assert_eq!(gini([0.0, 0.0, 0.0, 8.0].into_iter()), 0.75);
+        assert_eq!(gini(std::iter::empty()), 0.0);
+    }
+
+    #[test]
+    fn percentiles_are_of_what_was_measured() {
+        assert_eq!(finality((1..=101).collect()), Finality { p50: 51, p99: 100, max: 101 });
+        assert_eq!(finality(vec![]), Finality::default());
+    }
+}

@@ -1,0 +1,123 @@
+//! Plays towns: with real processes, in virtual time, or against a running consortium.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use milepost_sim::scenario::Scenario;
+use milepost_sim::{behaviour, demo, figures, play, progress, town};
+use tracing_subscriber::EnvFilter;
+
+/// A town from a seed: traffic, adversaries, faults, and the demo.
+#[derive(Parser)]
+#[command(name = "milepost-sim", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts a real consortium on this machine and drives a recorded town through it.
+    Demo(demo::Options),
+    /// Plays a scenario in virtual time: same scenario and seed, same bytes.
+    Run {
+        /// The scenario, in TOML.
+        scenario: PathBuf,
+        /// Where chance comes from, instead of the scenario's seed.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Prints one JSON object instead of a table.
+        #[arg(long)]
+        json: bool,
+        /// Writes items.csv and vehicles.csv into this folder.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Drives vehicles from a recording through a running consortium.
+    Play(play::Options),
+    /// Lists the behaviours that a fleet may have, with their parameters.
+    Behaviours {
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Wrong usage, or input that cannot be read.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("MILEPOST_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match Args::parse().command {
+        Command::Demo(options) => finish(demo::run(&options)),
+        Command::Run { scenario, seed, json, out } => run(&scenario, seed, json, out),
+        Command::Play(options) => finish(play::run(&options)),
+        Command::Behaviours { json } => {
+            println!("{}", if json { behaviour::json() } else { behaviour::table() });
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn finish(result: anyhow::Result<bool>) -> ExitCode {
+    match result {
+        Ok(fine) => ExitCode::from(u8::from(!fine)),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let usage = error.chain().any(|cause| cause.is::<demo::Usage>());
+            ExitCode::from(if usage { USAGE } else { 1 })
+        }
+    }
+}
+
+fn run(path: &std::path::Path, seed: Option<u64>, json: bool, out: Option<PathBuf>) -> ExitCode {
+    let fail = |error: &dyn std::fmt::Display, code: u8| {
+        eprintln!("error: {error}");
+        ExitCode::from(code)
+    };
+    let scenario = match Scenario::read(path) {
+        Ok(scenario) => scenario,
+        Err(error) => return fail(&error, USAGE),
+    };
+    let bar = progress::bar("virtual time", std::io::stderr().is_terminal());
+    let played = town::play(&scenario, seed.unwrap_or(scenario.seed), |done| bar.at(done));
+    bar.finish();
+    let played = match played {
+        Ok(played) => played,
+        Err(error @ town::PlayError::Start { .. }) => return fail(&error, 1),
+        Err(error) => return fail(&format!("{}: {error}", path.display()), USAGE),
+    };
+    if let Some(folder) = out
+        && let Err(error) = write(&folder, &played)
+    {
+        return fail(&format!("{}: {error}", folder.display()), 1);
+    }
+    println!("{}", if json { played.figures.json() } else { played.figures.table() });
+    for what in &played.broken {
+        eprintln!("broken: {what}");
+    }
+    let missed = played.figures.missed(&scenario.expect);
+    for what in &missed {
+        eprintln!("missed: {what}");
+    }
+    let fine = missed.is_empty() && (played.broken.is_empty() || expects_broken(&scenario));
+    ExitCode::from(u8::from(!fine))
+}
+
+/// Whether the scenario means an invariant to break: a control.
+fn expects_broken(scenario: &Scenario) -> bool {
+    use milepost_sim::scenario::Expectation;
+    scenario
+        .expect
+        .iter()
+        .any(|(path, expected)| path.starts_with("invariants.") && *expected == Expectation::Bool(false))
+}
+
+fn write(folder: &std::path::Path, played: &town::Played) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("items.csv"), figures::items_csv(&played.items))?;
+    std::fs::write(folder.join("vehicles.csv"), figures::vehicles_csv(&played.vehicles))
+}

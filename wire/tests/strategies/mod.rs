@@ -1,0 +1,452 @@
+//! Any message, for property tests. Values are within their units' ranges and lists are short; what is out of
+//! range or too long, the tests make from the bytes.
+
+#![allow(unreachable_pub, reason = "a module of tests has no users outside")]
+
+use milepost_wire::batch::BatchRef;
+use milepost_wire::certificate::Head;
+use milepost_wire::merkle::Path;
+use milepost_wire::output::{EpochClosed, Estimate, Item, Outcome, Payment, Receipt, Score};
+use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
+use milepost_wire::state::{Account, Books, Quarantine, Road, Standing, StateKey, Vehicle};
+use milepost_wire::time::{Epoch, Slot};
+use milepost_wire::transaction::Enrolment;
+use milepost_wire::tree::{End, StatePath};
+use milepost_wire::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+pub fn hash() -> impl Strategy<Value = Hash> {
+    any::<[u8; 32]>().prop_map(Hash)
+}
+
+pub fn address() -> impl Strategy<Value = Address> {
+    any::<[u8; 20]>().prop_map(Address)
+}
+
+pub fn key_id() -> impl Strategy<Value = KeyId> {
+    any::<[u8; 8]>().prop_map(KeyId)
+}
+
+/// Mostly no point of the curve, which decoding does not look at.
+pub fn public_key() -> impl Strategy<Value = PublicKey> {
+    any::<[[u8; 11]; 3]>().prop_map(|parts| PublicKey(parts.concat().try_into().expect("33 bytes")))
+}
+
+/// Mostly no signature, which decoding does not look at.
+pub fn signature() -> impl Strategy<Value = Signature> {
+    any::<[[u8; 32]; 2]>().prop_map(|parts| Signature(parts.concat().try_into().expect("64 bytes")))
+}
+
+pub fn timestamp() -> impl Strategy<Value = Timestamp> {
+    any::<u64>().prop_map(Timestamp::from_millis)
+}
+
+pub fn amount() -> impl Strategy<Value = Amount> {
+    any::<u64>().prop_map(Amount::from_micro)
+}
+
+pub fn chain() -> impl Strategy<Value = ChainId> {
+    "[a-z0-9-]{1,32}".prop_map(|text| ChainId::new(&text).expect("an id"))
+}
+
+pub fn kind() -> impl Strategy<Value = Kind> {
+    prop::sample::select(Kind::ALL.to_vec())
+}
+
+pub fn place() -> impl Strategy<Value = Place> {
+    (-900_000_000..=900_000_000, -1_800_000_000..=1_800_000_000).prop_map(|(latitude, longitude)| {
+        Place::from_tenth_microdegrees(latitude, longitude).expect("on the globe")
+    })
+}
+
+pub fn heading() -> impl Strategy<Value = Heading> {
+    prop_oneof![
+        9 => (0u16..3_600).prop_map(|value| Heading::from_decidegrees(value).expect("below 360°")),
+        1 => Just(Heading::UNAVAILABLE),
+    ]
+}
+
+pub fn cell() -> impl Strategy<Value = Cell> {
+    prop_oneof![
+        (place(), heading()).prop_map(|(place, heading)| Cell::at(place, heading)),
+        "[a-zA-Z0-9_#:-]{1,20}".prop_map(|name| Cell::segment(&name)),
+    ]
+}
+
+pub fn measure() -> impl Strategy<Value = Measure> {
+    prop_oneof![
+        (0..=Speed::MAX.cm_per_s())
+            .prop_map(|value| Measure::Speed(Speed::from_cm_per_s(value).expect("within range"))),
+        (0..=Measure::CONGESTION_MAX).prop_map(Measure::Congestion),
+        (0u16..=1_000)
+            .prop_map(|value| Measure::Humidity(Humidity::from_permille(value).expect("within range"))),
+        (1..=Measure::HAZARD_MAX).prop_map(Measure::Hazard),
+    ]
+}
+
+pub fn observation() -> impl Strategy<Value = Observation> {
+    (cell(), place(), heading(), any::<u16>(), measure()).prop_map(
+        |(cell, place, heading, age_ms, measure)| Observation {
+            cell,
+            place,
+            heading,
+            age_ms,
+            measure,
+        },
+    )
+}
+
+pub fn report() -> impl Strategy<Value = Report> {
+    (key_id(), any::<u64>(), timestamp(), vec(observation(), 1..12)).prop_map(
+        |(vehicle, sequence, sent_at, observations)| Report {
+            version: Report::VERSION,
+            vehicle,
+            sequence: Sequence(sequence),
+            sent_at,
+            observations,
+        },
+    )
+}
+
+pub fn signed<T: std::fmt::Debug>(message: impl Strategy<Value = T>) -> impl Strategy<Value = Signed<T>> {
+    (message, signature()).prop_map(|(message, signature)| Signed { message, signature })
+}
+
+pub fn batch() -> impl Strategy<Value = Batch> {
+    (address(), any::<u64>(), timestamp(), vec(signed(report()), 0..4)).prop_map(
+        |(author, sequence, created_at, reports)| Batch {
+            author,
+            sequence,
+            created_at,
+            reports,
+        },
+    )
+}
+
+pub fn batch_ref() -> impl Strategy<Value = BatchRef> {
+    (hash(), address()).prop_map(|(digest, author)| BatchRef { digest, author })
+}
+
+pub fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        (address(), amount()).prop_map(|(to, amount)| Action::Transfer { to, amount }),
+        (public_key(), any::<u64>()).prop_map(|(key, group)| Action::Enrol(Enrolment { key, group })),
+        key_id().prop_map(|vehicle| Action::Revoke { vehicle }),
+    ]
+}
+
+pub fn transaction() -> impl Strategy<Value = Transaction> {
+    (public_key(), any::<u64>(), action()).prop_map(|(from, nonce, action)| Transaction {
+        from,
+        nonce,
+        action,
+    })
+}
+
+pub fn header() -> impl Strategy<Value = Header> {
+    (
+        chain(),
+        any::<u64>(),
+        timestamp(),
+        address(),
+        any::<[[u8; 32]; 7]>(),
+    )
+        .prop_map(|(chain, height, time, proposer, hashes)| {
+            let [
+                parent,
+                transactions_root,
+                batches_root,
+                outputs_root,
+                state_root,
+                members_hash,
+                next_members_hash,
+            ] = hashes.map(Hash);
+            Header {
+                version: Header::VERSION,
+                chain,
+                height: Height(height),
+                time,
+                proposer,
+                parent,
+                transactions_root,
+                batches_root,
+                outputs_root,
+                state_root,
+                members_hash,
+                next_members_hash,
+            }
+        })
+}
+
+pub fn body() -> impl Strategy<Value = Body> {
+    (vec(signed(transaction()), 0..4), vec(batch_ref(), 0..4)).prop_map(|(transactions, batches)| Body {
+        transactions,
+        batches,
+    })
+}
+
+pub fn a_block() -> impl Strategy<Value = Block> {
+    (header(), body()).prop_map(|(header, body)| Block { header, body })
+}
+
+pub fn a_certificate() -> impl Strategy<Value = Certificate> {
+    (
+        any::<u64>(),
+        any::<u32>(),
+        hash(),
+        vec((address(), signature()), 0..5),
+    )
+        .prop_map(|(height, round, block, signatures)| Certificate {
+            height: Height(height),
+            round,
+            block,
+            signatures,
+        })
+}
+
+pub fn head() -> impl Strategy<Value = Head> {
+    (header(), a_certificate()).prop_map(|(header, certificate)| Head { header, certificate })
+}
+
+pub fn state_key() -> impl Strategy<Value = StateKey> {
+    prop_oneof![
+        Just(StateKey::Books),
+        address().prop_map(StateKey::Account),
+        key_id().prop_map(StateKey::Vehicle),
+        (cell(), kind()).prop_map(|(cell, kind)| StateKey::Road(cell, kind)),
+    ]
+}
+
+pub fn state_path() -> impl Strategy<Value = StatePath> {
+    let end = prop_oneof![
+        Just(End::Present),
+        Just(End::Empty),
+        (hash(), hash()).prop_map(|(key_hash, value_hash)| End::Other { key_hash, value_hash }),
+    ];
+    (vec(hash(), 0..5), end).prop_map(|(siblings, end)| StatePath { siblings, end })
+}
+
+pub fn state_proof() -> impl Strategy<Value = StateProof> {
+    let value = prop::option::of(vec(any::<u8>(), 0..60));
+    (head(), hash(), state_key(), value, state_path()).prop_map(|(head, open_root, key, value, path)| {
+        StateProof {
+            head,
+            open_root,
+            key,
+            value,
+            path,
+        }
+    })
+}
+
+pub fn item() -> impl Strategy<Value = Item> {
+    (any::<u32>(), cell(), kind()).prop_map(|(slot, cell, kind)| Item {
+        slot: Slot(slot),
+        cell,
+        kind,
+    })
+}
+
+pub fn outcome() -> impl Strategy<Value = Outcome> {
+    prop::sample::select(vec![
+        Outcome::Counted,
+        Outcome::HeardBefore,
+        Outcome::NotEnrolled,
+        Outcome::Quarantined,
+        Outcome::NothingNew,
+    ])
+}
+
+pub fn an_output() -> impl Strategy<Value = Output> {
+    let receipt = (key_id(), any::<u64>(), outcome()).prop_map(|(vehicle, sequence, outcome)| {
+        Output::Receipt(Receipt {
+            vehicle,
+            sequence: Sequence(sequence),
+            outcome,
+        })
+    });
+    let transacted = (hash(), any::<bool>()).prop_map(|(digest, done)| Output::Transacted { digest, done });
+    let estimate = (item(), any::<[i32; 4]>(), any::<u32>(), any::<u64>()).prop_map(
+        |(item, [value, low, high, spread], vehicles, weight)| {
+            Output::Estimate(Estimate {
+                item,
+                value,
+                low,
+                high,
+                vehicles,
+                weight,
+                spread,
+            })
+        },
+    );
+    let score = (
+        any::<u32>(),
+        key_id(),
+        item(),
+        any::<[i32; 4]>(),
+        any::<[u32; 8]>(),
+        any::<i64>(),
+    )
+        .prop_map(
+            |(epoch, vehicle, item, [value, before, others, quality], of_q, points)| {
+                let [agreement, anywhere, groups, kappa, need, share, freshness, worth] = of_q;
+                Output::Score(Score {
+                    epoch: Epoch(epoch),
+                    vehicle,
+                    item,
+                    value,
+                    before,
+                    others,
+                    agreement,
+                    anywhere,
+                    quality,
+                    groups,
+                    kappa,
+                    need,
+                    share,
+                    freshness,
+                    worth,
+                    points,
+                })
+            },
+        );
+    let payment = (
+        any::<u32>(),
+        key_id(),
+        any::<[i64; 2]>(),
+        any::<[u32; 2]>(),
+        any::<[u64; 5]>(),
+    )
+        .prop_map(
+            |(epoch, vehicle, [points, debt], [reputation, multiplier], rest)| {
+                let [useful, base, by_use, by_base, amount] = rest;
+                Output::Payment(Payment {
+                    epoch: Epoch(epoch),
+                    vehicle,
+                    points,
+                    debt,
+                    reputation,
+                    multiplier,
+                    useful,
+                    base,
+                    by_use: Amount::from_micro(by_use),
+                    by_base: Amount::from_micro(by_base),
+                    amount: Amount::from_micro(amount),
+                })
+            },
+        );
+    let operator =
+        (any::<u32>(), address(), any::<u64>(), amount()).prop_map(|(epoch, operator, served, amount)| {
+            Output::OperatorPayment {
+                epoch: Epoch(epoch),
+                operator,
+                served,
+                amount,
+            }
+        });
+    let closed = (any::<u32>(), any::<[u64; 5]>(), any::<[u64; 2]>(), hash()).prop_map(
+        |(epoch, amounts, [useful_total, base_total], payout_root)| {
+            let [minted, to_vehicles, to_operators, to_treasury, carry] = amounts.map(Amount::from_micro);
+            Output::EpochClosed(EpochClosed {
+                epoch: Epoch(epoch),
+                minted,
+                to_vehicles,
+                to_operators,
+                to_treasury,
+                carry,
+                useful_total,
+                base_total,
+                payout_root,
+            })
+        },
+    );
+    prop_oneof![receipt, transacted, estimate, score, payment, operator, closed]
+}
+
+pub fn merkle_path() -> impl Strategy<Value = Path> {
+    (any::<u32>(), any::<u32>(), vec(hash(), 0..5)).prop_map(|(index, count, siblings)| Path {
+        index,
+        count,
+        siblings,
+    })
+}
+
+pub fn proved_outputs() -> impl Strategy<Value = Vec<(Output, Path)>> {
+    vec((an_output(), merkle_path()), 0..4)
+}
+
+pub fn outputs_proof() -> impl Strategy<Value = OutputsProof> {
+    (head(), proved_outputs()).prop_map(|(head, outputs)| OutputsProof { head, outputs })
+}
+
+pub fn receipt_notice() -> impl Strategy<Value = ReceiptNotice> {
+    (any::<u64>(), proved_outputs()).prop_map(|(height, outputs)| ReceiptNotice {
+        height: Height(height),
+        outputs,
+    })
+}
+
+pub fn books() -> impl Strategy<Value = Books> {
+    (any::<[u32; 3]>(), any::<[u64; 4]>(), hash()).prop_map(
+        |([epoch, slot, vehicles], amounts, payout_root)| {
+            let [minted, burned, treasury, carry] = amounts.map(Amount::from_micro);
+            Books {
+                epoch: Epoch(epoch),
+                slot: Slot(slot),
+                minted,
+                burned,
+                treasury,
+                carry,
+                payout_root,
+                vehicles,
+            }
+        },
+    )
+}
+
+pub fn account() -> impl Strategy<Value = Account> {
+    (amount(), any::<u64>()).prop_map(|(balance, nonce)| Account { balance, nonce })
+}
+
+pub fn vehicle() -> impl Strategy<Value = Vehicle> {
+    let standing =
+        (any::<[u64; 2]>(), any::<i64>(), any::<u32>()).prop_map(|([good, bad], debt, evaluated)| Standing {
+            good,
+            bad,
+            debt,
+            evaluated,
+        });
+    let quarantine = (any::<u32>(), any::<u8>()).prop_map(|(since, times)| Quarantine {
+        since: Epoch(since),
+        times,
+    });
+    (
+        public_key(),
+        any::<[u64; 4]>(),
+        any::<bool>(),
+        standing,
+        prop::option::of(quarantine),
+    )
+        .prop_map(
+            |(key, [group, height, unvested, earned], revoked, standing, quarantine)| Vehicle {
+                key,
+                group,
+                enrolled_at: Height(height),
+                revoked,
+                standing,
+                quarantine,
+                unvested: Amount::from_micro(unvested),
+                earned: Amount::from_micro(earned),
+            },
+        )
+}
+
+pub fn road() -> impl Strategy<Value = Road> {
+    (any::<[i32; 2]>(), any::<[u32; 2]>()).prop_map(|([value, usual], [slot, heard])| Road {
+        value,
+        slot: Slot(slot),
+        heard,
+        usual,
+    })
+}
