@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use milepost_wire::output::{Outcome, Output, Receipt};
 use milepost_wire::time::{Epoch, Slot};
-use milepost_wire::{Address, Hash, KeyId, Measure, Observation, Report, Sequence, Timestamp};
+use milepost_wire::{Address, Hash, Measure, Observation, Report, Timestamp};
 
 use crate::apply::HeardBatch;
 use crate::motion;
@@ -43,24 +43,23 @@ pub(crate) fn hear(state: &mut State, now: Timestamp, batches: &[HeardBatch<'_>]
 
 /// Each report once, with its operator, in an order that does not depend on how the block lists them.
 fn in_order<'a>(batches: &[HeardBatch<'a>]) -> Vec<(&'a Report, Address)> {
-    let mut reports: BTreeMap<(KeyId, Sequence, Hash), (&'a Report, [u8; 20], Address)> = BTreeMap::new();
+    let mut reports = BTreeMap::new();
     for batch in batches {
         for report in batch.reports {
             let digest = report.digest();
-            let distance = std::array::from_fn(|at| batch.author.0[at] ^ digest.0[at]);
-            let heard = (&**report, distance, batch.author);
-            reports
+            let (_, operator) = reports
                 .entry((report.vehicle, report.sequence, digest))
-                .and_modify(|known| {
-                    if distance < known.1 {
-                        *known = heard;
-                    }
-                })
-                .or_insert(heard);
+                .or_insert((&**report, batch.author));
+            if distance(batch.author, digest) < distance(*operator, digest) {
+                *operator = batch.author;
+            }
         }
     }
-    let heard = reports.into_values();
-    heard.map(|(report, _, operator)| (report, operator)).collect()
+    reports.into_values().collect()
+}
+
+fn distance(author: Address, digest: Hash) -> [u8; 20] {
+    std::array::from_fn(|at| author.0[at] ^ digest.0[at])
 }
 
 /// What one report adds, before any of it is written.

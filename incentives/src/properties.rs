@@ -462,3 +462,38 @@ fn nothing_open_makes_nothing_due() {
     );
     assert_eq!(state.next_due(), Some(town.at(1_020_000 + 10_000)));
 }
+
+#[test]
+fn a_years_pause_is_made_up_for_at_once() {
+    let town = town();
+    let mut state = trusted(&town);
+    quiet_story(&town, &mut state, |_, _| {});
+    let year_ms = 365 * 24 * 3_600_000;
+    let outputs = town.block(&mut state, town.at(year_ms), &[]);
+    assert_eq!(outputs.len(), 1, "788,395 empty epochs are closed as one");
+    assert_eq!(state.check(), Ok(()));
+    assert_eq!(state.books().epoch, state.epoch_of(town.at(year_ms - 30_000)));
+}
+
+#[test]
+fn a_vehicle_can_be_enrolled_and_heard_in_one_block() {
+    let town = Town::with(2, quick());
+    let mut genesis = town.genesis.clone();
+    let newcomer = genesis.vehicles.pop().expect("two vehicles");
+    let mut state = State::genesis(&genesis);
+    let (now, member) = (town.at(25_000), &town.members[0]);
+    let enrol = Transaction {
+        from: member.public(),
+        nonce: 0,
+        action: Action::Enrol(newcomer),
+    };
+    let report = town.report(1, 1, now, vec![seen(cell(0), 0, speed(1_400))]);
+    let heard = Heard {
+        time: now,
+        batches: vec![vec![report]],
+        transactions: vec![town.transaction(member, enrol)],
+    };
+    let outputs = apply(&town, &mut state, &heard);
+    assert!(matches!(outputs[0], Output::Transacted { done: true, .. }));
+    assert_eq!(outcomes(&outputs), [Outcome::Counted]);
+}

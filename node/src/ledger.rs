@@ -391,6 +391,21 @@ impl Ledger {
         let state_root = tree::state_root(&tree.root(), &state.open_root());
         let outputs_root = output::root(&outputs);
         let open_changes = state.open_changes();
+        // The genesis' own entries reach the store with the first block: until then there is nothing to lose.
+        let (tree_changes, open_changes) = match self.height {
+            Height::ZERO => (
+                state
+                    .tree_entries()
+                    .map(|(key, value)| (key, Some(value)))
+                    .collect(),
+                state
+                    .open_entries()
+                    .into_iter()
+                    .map(|(key, value)| (key, Some(value)))
+                    .collect(),
+            ),
+            _ => (tree_changes, open_changes),
+        };
         Ok(Executed {
             state,
             tree,

@@ -14,7 +14,9 @@ use milepost_wire::output::{Estimate, Item};
 use milepost_wire::proof::{OutputsProof, StateProof};
 use milepost_wire::state::{Account, Vehicle};
 use milepost_wire::time::Epoch;
-use milepost_wire::{Address, Cell, Consortium, Height, KeyId, Kind, Message, Place, SignedTransaction, decode, topic};
+use milepost_wire::{
+    Address, Cell, Consortium, Height, KeyId, Kind, Message, Place, SignedTransaction, decode, topic,
+};
 use tokio::time::{Instant, timeout_at};
 use zenoh::Session;
 use zenoh::query::{ConsolidationMode, QueryTarget};
@@ -58,7 +60,10 @@ pub enum AskError {
 }
 
 fn last(refused: &[String]) -> String {
-    refused.last().map(|reason| format!(", the last because: {reason}")).unwrap_or_default()
+    refused
+        .last()
+        .map(|reason| format!(", the last because: {reason}"))
+        .unwrap_or_default()
 }
 
 /// A part of the world, in degrees.
@@ -79,12 +84,24 @@ impl FromStr for Area {
     type Err = NotAnArea;
 
     fn from_str(text: &str) -> Result<Self, NotAnArea> {
-        let numbers: Vec<f64> =
-            text.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>().map_err(|_| NotAnArea)?;
-        let [west, south, east, north] = numbers[..] else { return Err(NotAnArea) };
+        let numbers: Vec<f64> = text
+            .split(',')
+            .map(|part| part.trim().parse())
+            .collect::<Result<_, _>>()
+            .map_err(|_| NotAnArea)?;
+        let [west, south, east, north] = numbers[..] else {
+            return Err(NotAnArea);
+        };
         let inside = west >= -180.0 && east <= 180.0 && south >= -90.0 && north <= 90.0;
         let ordered = west <= east && south <= north;
-        (inside && ordered).then_some(Self { west, south, east, north }).ok_or(NotAnArea)
+        (inside && ordered)
+            .then_some(Self {
+                west,
+                south,
+                east,
+                north,
+            })
+            .ok_or(NotAnArea)
     }
 }
 
@@ -124,10 +141,14 @@ impl Asker {
     pub async fn open(config: &Config, consortium: Consortium) -> Result<Self, AskError> {
         let settings = net::settings(&config.connect)?;
         let wait = Duration::from_millis(config.ask_ms);
-        let unreachable =
-            || AskError::Unreachable { connect: config.connect.clone(), waited_ms: config.ask_ms };
+        let unreachable = || AskError::Unreachable {
+            connect: config.connect.clone(),
+            waited_ms: config.ask_ms,
+        };
         let deadline = Instant::now() + wait;
-        let session = timeout_at(deadline, net::open(settings)).await.map_err(|_| unreachable())??;
+        let session = timeout_at(deadline, net::open(settings))
+            .await
+            .map_err(|_| unreachable())??;
         while !net::is_linked(&session).await {
             if Instant::now() >= deadline {
                 net::close(session).await;
@@ -136,7 +157,12 @@ impl Asker {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let light = LightClient::new(consortium, config.proof_lag_max);
-        Ok(Self { session, light, wait, refused: Vec::new() })
+        Ok(Self {
+            session,
+            light,
+            wait,
+            refused: Vec::new(),
+        })
     }
 
     /// Ends the session.
@@ -154,7 +180,11 @@ impl Asker {
         let mut newest: Option<Proved<Account>> = None;
         self.ask(asked, |light, proof: StateProof| {
             let answer = light.account(address, &proof)?;
-            newest = Some(newest.filter(|newest| newest.height >= answer.height).unwrap_or(answer));
+            newest = Some(
+                newest
+                    .filter(|newest| newest.height >= answer.height)
+                    .unwrap_or(answer),
+            );
             Ok(())
         })
         .await?;
@@ -171,7 +201,12 @@ impl Asker {
         let mut newest: Option<Proved<Option<Vehicle>>> = None;
         self.ask(asked, |light, proof: StateProof| {
             let answer = light.vehicle(vehicle, &proof)?;
-            newest = Some(newest.take().filter(|newest| newest.height >= answer.height).unwrap_or(answer));
+            newest = Some(
+                newest
+                    .take()
+                    .filter(|newest| newest.height >= answer.height)
+                    .unwrap_or(answer),
+            );
             Ok(())
         })
         .await?;
@@ -209,7 +244,10 @@ impl Asker {
     pub async fn explain(&mut self, vehicle: KeyId, epoch: Epoch) -> Result<Explanation, AskError> {
         let asked = topic::ask_explanation(&self.light.consortium().chain, vehicle, epoch);
         let mut explanation = Explanation::new(vehicle, epoch);
-        self.ask(asked, |light, proof: OutputsProof| light.explain(&mut explanation, &proof)).await?;
+        self.ask(asked, |light, proof: OutputsProof| {
+            light.explain(&mut explanation, &proof)
+        })
+        .await?;
         Ok(explanation)
     }
 
@@ -240,9 +278,14 @@ impl Asker {
             let replies = get.await.map_err(NetError::zenoh("ask"))?;
             let mut until = deadline;
             for _ in 0..REPLIES_MAX {
-                let Ok(Ok(reply)) = timeout_at(until, replies.recv_async()).await else { break };
+                let Ok(Ok(reply)) = timeout_at(until, replies.recv_async()).await else {
+                    break;
+                };
                 let judged = match reply.result() {
-                    Err(error) => Err(String::from_utf8_lossy(&error.payload().to_bytes()).chars().take(200).collect()),
+                    Err(error) => Err(String::from_utf8_lossy(&error.payload().to_bytes())
+                        .chars()
+                        .take(200)
+                        .collect()),
                     Ok(sample) => decode(&sample.payload().to_bytes())
                         .map_err(|error| error.to_string())
                         .and_then(|proof| accept(&mut self.light, proof).map_err(|error| error.to_string())),
@@ -266,7 +309,11 @@ impl Asker {
         if accepted {
             return Ok(());
         }
-        Err(AskError::NoProof { asked, waited_ms: self.wait.as_millis() as u64, refused })
+        Err(AskError::NoProof {
+            asked,
+            waited_ms: self.wait.as_millis() as u64,
+            refused,
+        })
     }
 }
 
@@ -279,7 +326,16 @@ mod tests {
     fn an_area_is_read_and_written() {
         let area: Area = "11.3,44.48,11.36,44.51".parse().unwrap();
         assert_eq!(area.to_string(), "11.3,44.48,11.36,44.51");
-        for text in ["", "1,2,3", "1,2,3,4,5", "3,2,1,4", "1,4,3,2", "-181,0,0,0", "a,b,c,d", "NaN,0,1,1"] {
+        for text in [
+            "",
+            "1,2,3",
+            "1,2,3,4,5",
+            "3,2,1,4",
+            "1,4,3,2",
+            "-181,0,0,0",
+            "a,b,c,d",
+            "NaN,0,1,1",
+        ] {
             assert_eq!(text.parse::<Area>(), Err(NotAnArea), "{text}");
         }
     }

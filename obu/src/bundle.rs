@@ -22,7 +22,12 @@ impl Bundle {
     /// [`Report::OBSERVATIONS_MAX`].
     pub fn new(wait_ms: u64, len_max: usize) -> Self {
         let len_max = len_max.clamp(1, Report::OBSERVATIONS_MAX);
-        Self { wait_ms, len_max, seen: Vec::new(), due_at: None }
+        Self {
+            wait_ms,
+            len_max,
+            seen: Vec::new(),
+            due_at: None,
+        }
     }
 
     /// Adds what was seen at `seen_at`. The caller seals when [`Bundle::is_due`].
@@ -48,7 +53,10 @@ impl Bundle {
         let count = seen.len();
         let with_age = |(seen_at, observation): (Timestamp, Observation)| {
             let age_ms = u16::try_from(now.since(seen_at)).ok()?;
-            Some(Observation { age_ms, ..observation })
+            Some(Observation {
+                age_ms,
+                ..observation
+            })
         };
         let observations: Vec<_> = seen.into_iter().filter_map(with_age).collect();
         let too_old = count - observations.len();
@@ -93,7 +101,10 @@ mod tests {
         bundle.add(at(100_000), at(100_500), seen());
         bundle.add(at(100_000), at(34_000), seen());
         let (observations, too_old) = bundle.seal(at(100_400));
-        assert_eq!(observations.iter().map(|seen| seen.age_ms).collect::<Vec<_>>(), [1400, 0]);
+        assert_eq!(
+            observations.iter().map(|seen| seen.age_ms).collect::<Vec<_>>(),
+            [1400, 0]
+        );
         assert_eq!(too_old, 1);
         assert_eq!(bundle.due_at(), None);
     }

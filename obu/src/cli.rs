@@ -13,13 +13,18 @@ use milepost_wire::{Address, Amount};
 /// Data goes to standard output, logs to standard error (filter: MILEPOST_LOG or RUST_LOG, such as `debug`).
 /// Exit status: 0 done, 1 failed, 2 wrong usage or unreadable input.
 #[derive(Parser)]
-#[command(name = "milepost-obu", version, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "milepost-obu",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
 Examples:
   milepost-obu keygen --out vehicle.key
   milepost-obu run --key vehicle.key --consortium consortium.json --connect tcp/192.0.2.1:7447 \\
       --source fcd:town.fcd.xml.gz
   milepost-obu balance --config obu.toml --json
-  milepost-obu picture --config obu.toml --bbox 11.30,44.48,11.36,44.51")]
+  milepost-obu picture --config obu.toml --bbox 11.30,44.48,11.36,44.51"
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -83,7 +88,9 @@ A line of jsonl: {\"lat\": 44.4946, \"lon\": 11.3277, \"heading\": 90.0, \"speed
         print: Print,
     },
     /// The final picture of an area: the newest figure of each piece of road.
-    #[command(after_help = "Example: milepost-obu picture --config obu.toml --bbox 11.30,44.48,11.36,44.51 --json")]
+    #[command(
+        after_help = "Example: milepost-obu picture --config obu.toml --bbox 11.30,44.48,11.36,44.51 --json"
+    )]
     Picture {
         #[command(flatten)]
         access: Access,
@@ -149,7 +156,9 @@ pub(crate) struct Print {
 }
 
 fn origin(text: &str) -> Result<(f64, f64), String> {
-    let numbers = text.split_once(',').map(|(lat, lon)| (lat.trim().parse(), lon.trim().parse()));
+    let numbers = text
+        .split_once(',')
+        .map(|(lat, lon)| (lat.trim().parse(), lon.trim().parse()));
     match numbers {
         Some((Ok(lat), Ok(lon))) => Ok((lat, lon)),
         _ => Err("expected LAT,LON in degrees, such as 44.49,11.33".to_owned()),
@@ -157,7 +166,9 @@ fn origin(text: &str) -> Result<(f64, f64), String> {
 }
 
 fn epoch(text: &str) -> Result<Epoch, String> {
-    text.parse().map(Epoch).map_err(|_| "expected an epoch's number, such as 7".to_owned())
+    text.parse()
+        .map(Epoch)
+        .map_err(|_| "expected an epoch's number, such as 7".to_owned())
 }
 
 #[cfg(test)]
@@ -172,7 +183,14 @@ mod tests {
 
     #[test]
     fn southern_and_western_places_are_no_flags() {
-        let base = ["milepost-obu", "picture", "--config", "x", "--bbox", "-70.7,-33.5,-70.6,-33.4"];
+        let base = [
+            "milepost-obu",
+            "picture",
+            "--config",
+            "x",
+            "--bbox",
+            "-70.7,-33.5,-70.6,-33.4",
+        ];
         assert!(Cli::try_parse_from(base).is_ok());
         assert_eq!(origin("-33.9,151.2"), Ok((-33.9, 151.2)));
     }
@@ -180,7 +198,16 @@ mod tests {
     #[test]
     fn a_vehicle_needs_settings_or_key_consortium_and_endpoint() {
         assert!(Cli::try_parse_from(["milepost-obu", "balance", "--key", "k"]).is_err());
-        let all = ["milepost-obu", "balance", "--key", "k", "--consortium", "c", "--connect", "tcp/h:1"];
+        let all = [
+            "milepost-obu",
+            "balance",
+            "--key",
+            "k",
+            "--consortium",
+            "c",
+            "--connect",
+            "tcp/h:1",
+        ];
         assert!(Cli::try_parse_from(all).is_ok());
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use milepost_obu::ask::{AskError, Asker, Area};
+use milepost_obu::ask::{Area, AskError, Asker};
 use milepost_obu::replay::{self, Choice};
 use milepost_obu::{Config, key_file, run, wallet};
 use milepost_wire::output::Estimate;
@@ -43,21 +43,42 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Keygen { out, force, print } => keygen(&out, force, print.json),
         Command::Address { key, print } => show_key(&read_key(&key)?, print.json),
-        Command::Run { access, source, origin, vehicle, outbox, linger, print } => {
-            let Identity { mut config, key, consortium } = identity(access)?;
+        Command::Run {
+            access,
+            source,
+            origin,
+            vehicle,
+            outbox,
+            linger,
+            print,
+        } => {
+            let Identity {
+                mut config,
+                key,
+                consortium,
+            } = identity(access)?;
             if let Some(outbox) = outbox {
                 config.outbox_file = outbox;
             }
             config.linger_s = linger.unwrap_or(config.linger_s);
-            let choice = Choice { source, origin, vehicle, segments: config.segments };
+            let choice = Choice {
+                source,
+                origin,
+                vehicle,
+                segments: config.segments,
+            };
             drive(&config, key, &consortium, choice, print.json).await
         }
         Command::Balance { access, print } => balance(identity(access)?, print.json).await,
         Command::Picture { access, bbox, print } => picture(identity(access)?, bbox, print.json).await,
         Command::Explain { access, epoch, print } => explain(identity(access)?, epoch, print.json).await,
-        Command::Transfer { access, to, amount, wait, print } => {
-            transfer(identity(access)?, to, amount, wait, print.json).await
-        }
+        Command::Transfer {
+            access,
+            to,
+            amount,
+            wait,
+            print,
+        } => transfer(identity(access)?, to, amount, wait, print.json).await,
     }
 }
 
@@ -81,7 +102,11 @@ fn identity(access: Access) -> Result<Identity, Failure> {
     milepost_obu::net::settings(&config.connect).map_err(unreadable)?;
     let key = read_key(&config.key_file)?;
     let consortium = read_consortium(&config.consortium_file)?;
-    Ok(Identity { config, key, consortium })
+    Ok(Identity {
+        config,
+        key,
+        consortium,
+    })
 }
 
 fn read_key(path: &Path) -> Result<SecretKey, Failure> {
@@ -90,8 +115,11 @@ fn read_key(path: &Path) -> Result<SecretKey, Failure> {
 
 fn read_consortium(path: &Path) -> Result<Consortium, Failure> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| unreadable(anyhow::anyhow!("{shown}: expected a readable consortium.json: {error}")))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        unreadable(anyhow::anyhow!(
+            "{shown}: expected a readable consortium.json: {error}"
+        ))
+    })?;
     serde_json::from_str(&text).map_err(|error| {
         let line = error.line();
         let expected = "{chain, genesis, members: [{key, provider, power}]}";
@@ -152,7 +180,8 @@ async fn asked_to_stop() {
 async fn balance(identity: Identity, json: bool) -> Result<(), Failure> {
     let (address, id) = (identity.key.address(), identity.key.key_id());
     let mut asker = Asker::open(&identity.config, identity.consortium).await?;
-    let answers = async { Ok::<_, AskError>((asker.account(address).await?, asker.vehicle(id).await?)) }.await;
+    let answers =
+        async { Ok::<_, AskError>((asker.account(address).await?, asker.vehicle(id).await?)) }.await;
     let refused = std::mem::take(&mut asker.refused);
     asker.close().await;
     let (account, vehicle) = answers?;
@@ -183,7 +212,11 @@ async fn balance(identity: Identity, json: bool) -> Result<(), Failure> {
     match vehicle.value {
         None => say(format_args!("vehicle {id} is not enrolled"))?,
         Some(vehicle) => {
-            let quarantined = if vehicle.quarantine.is_some() { ", quarantined" } else { "" };
+            let quarantined = if vehicle.quarantine.is_some() {
+                ", quarantined"
+            } else {
+                ""
+            };
             let revoked = if vehicle.revoked { ", revoked" } else { "" };
             say(format_args!(
                 "vehicle {id}: reputation {:.3}, earned {}, of which {} can still be slashed{quarantined}{revoked}",
@@ -193,7 +226,11 @@ async fn balance(identity: Identity, json: bool) -> Result<(), Failure> {
             ))?;
         }
     }
-    say(format_args!("verified: true, at height {}, {} ms ago", account.height, age_ms(account.time)))
+    say(format_args!(
+        "verified: true, at height {}, {} ms ago",
+        account.height,
+        age_ms(account.time)
+    ))
 }
 
 async fn picture(identity: Identity, area: Area, json: bool) -> Result<(), Failure> {
@@ -203,7 +240,10 @@ async fn picture(identity: Identity, area: Area, json: bool) -> Result<(), Failu
     asker.close().await;
     let figures = answer?;
     if json {
-        let shown: Vec<_> = figures.iter().map(|(height, estimate)| figure(*height, estimate)).collect();
+        let shown: Vec<_> = figures
+            .iter()
+            .map(|(height, estimate)| figure(*height, estimate))
+            .collect();
         return say(json!({
             "verified": true,
             "bbox": area.to_string(),
@@ -211,19 +251,40 @@ async fn picture(identity: Identity, area: Area, json: bool) -> Result<(), Failu
             "refused": refused,
         }));
     }
-    say(format_args!("{:16} {:10} {:>6} {:>10} {:>22} {:>8}", "cell", "kind", "slot", "value", "90 %", "vehicles"))?;
+    say(format_args!(
+        "{:16} {:10} {:>6} {:>10} {:>22} {:>8}",
+        "cell", "kind", "slot", "value", "90 %", "vehicles"
+    ))?;
     for (_, estimate) in &figures {
-        let Estimate { item, value, low, high, vehicles, .. } = estimate;
+        let Estimate {
+            item,
+            value,
+            low,
+            high,
+            vehicles,
+            ..
+        } = estimate;
         let (cell, kind) = (item.cell.to_string(), item.kind.to_string());
         let interval = format!("{} to {}", human(item.kind, *low), human(item.kind, *high));
         let value = human(item.kind, *value);
-        say(format_args!("{cell:16} {kind:10} {:>6} {value:>10} {interval:>22} {vehicles:>8}", item.slot))?;
+        say(format_args!(
+            "{cell:16} {kind:10} {:>6} {value:>10} {interval:>22} {vehicles:>8}",
+            item.slot
+        ))?;
     }
     say(format_args!("verified: true, {} figures", figures.len()))
 }
 
 fn figure(height: Height, estimate: &Estimate) -> serde_json::Value {
-    let Estimate { item, value, low, high, vehicles, weight, spread } = estimate;
+    let Estimate {
+        item,
+        value,
+        low,
+        high,
+        vehicles,
+        weight,
+        spread,
+    } = estimate;
     let centre = item.cell.centre();
     json!({
         "cell": item.cell,
@@ -279,7 +340,11 @@ async fn transfer(
     wait: bool,
     json: bool,
 ) -> Result<(), Failure> {
-    let Identity { config, key, consortium } = identity;
+    let Identity {
+        config,
+        key,
+        consortium,
+    } = identity;
     let chain = consortium.chain.clone();
     let mut asker = Asker::open(&config, consortium).await?;
     let sent = async {
@@ -308,7 +373,9 @@ async fn transfer(
         }));
     }
     match after {
-        Some(_) => say(format_args!("sent {amount} tokens to {to}; {left} are left (verified: true)")),
+        Some(_) => say(format_args!(
+            "sent {amount} tokens to {to}; {left} are left (verified: true)"
+        )),
         None => say(format_args!(
             "asked for {amount} tokens to go to {to}, as transaction {nonce}; `--wait` tells when it is done"
         )),
@@ -329,7 +396,10 @@ async fn executed(
             return Ok(account);
         }
         if Instant::now() >= deadline {
-            anyhow::bail!("the ledger did not execute the transfer within {} s", TRANSFER_WAIT.as_secs());
+            anyhow::bail!(
+                "the ledger did not execute the transfer within {} s",
+                TRANSFER_WAIT.as_secs()
+            );
         }
         asker.send(transaction).await?;
     }
@@ -341,7 +411,9 @@ fn thousandths(fraction: u32) -> f64 {
 }
 
 fn age_ms(time: Timestamp) -> u64 {
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let unix = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp::from_unix_millis(unix.as_millis() as u64).since(time)
 }
 

@@ -132,15 +132,29 @@ impl Config {
     ///
     /// [`ConfigError`].
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
         let mut config: Self = toml::from_str(&text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start.min(text.len()));
-            let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
-            ConfigError::Malformed { path: path.to_owned(), line, reason: error.message().to_owned() }
+            let line = text.as_bytes()[..start]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count()
+                + 1;
+            ConfigError::Malformed {
+                path: path.to_owned(),
+                line,
+                reason: error.message().to_owned(),
+            }
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for file in [&mut config.key_file, &mut config.consortium_file, &mut config.outbox_file] {
+        for file in [
+            &mut config.key_file,
+            &mut config.consortium_file,
+            &mut config.outbox_file,
+        ] {
             if !file.as_os_str().is_empty() {
                 *file = folder.join(&*file);
             }
@@ -157,23 +171,52 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         let observations_max = self.observations_max as u64;
         let rules = [
-            ("bundle_ms", self.bundle_ms, self.bundle_ms <= 60_000, "from 0 to 60000"),
+            (
+                "bundle_ms",
+                self.bundle_ms,
+                self.bundle_ms <= 60_000,
+                "from 0 to 60000",
+            ),
             (
                 "observations_max",
                 observations_max,
                 (1..=Report::OBSERVATIONS_MAX as u64).contains(&observations_max),
                 "from 1 to 64",
             ),
-            ("outbox_len_max", self.outbox_len_max as u64, self.outbox_len_max >= 1, "of 1 or more"),
+            (
+                "outbox_len_max",
+                self.outbox_len_max as u64,
+                self.outbox_len_max >= 1,
+                "of 1 or more",
+            ),
             ("resend_ms", self.resend_ms, self.resend_ms >= 1, "of 1 or more"),
-            ("resend_max_ms", self.resend_max_ms, self.resend_max_ms >= self.resend_ms, "of resend_ms or more"),
-            ("resend_burst_max", self.resend_burst_max as u64, self.resend_burst_max >= 1, "of 1 or more"),
-            ("resend_pace_ms", self.resend_pace_ms, self.resend_pace_ms >= 1, "of 1 or more"),
+            (
+                "resend_max_ms",
+                self.resend_max_ms,
+                self.resend_max_ms >= self.resend_ms,
+                "of resend_ms or more",
+            ),
+            (
+                "resend_burst_max",
+                self.resend_burst_max as u64,
+                self.resend_burst_max >= 1,
+                "of 1 or more",
+            ),
+            (
+                "resend_pace_ms",
+                self.resend_pace_ms,
+                self.resend_pace_ms >= 1,
+                "of 1 or more",
+            ),
             ("sync_ms", self.sync_ms, self.sync_ms >= 1, "of 1 or more"),
             ("heads_max", self.heads_max, self.heads_max >= 1, "of 1 or more"),
         ];
         match rules.into_iter().find(|(_, _, holds, _)| !holds) {
-            Some((field, found, _, expected)) => Err(ConfigError::OutOfRange { field, expected, found }),
+            Some((field, found, _, expected)) => Err(ConfigError::OutOfRange {
+                field,
+                expected,
+                found,
+            }),
             None => Ok(()),
         }
     }
@@ -234,12 +277,18 @@ mod tests {
         let path = folder.path().join("obu.toml");
         std::fs::write(&path, "bundle_ms = 500\nbundel_ms = 500\n").unwrap();
         let error = Config::load(&path).unwrap_err().to_string();
-        assert!(error.contains("obu.toml:2:") && error.contains("bundel_ms"), "{error}");
+        assert!(
+            error.contains("obu.toml:2:") && error.contains("bundel_ms"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_number_beyond_its_range_is_refused() {
-        let config = Config { observations_max: 65, ..Config::default() };
+        let config = Config {
+            observations_max: 65,
+            ..Config::default()
+        };
         let error = config.check().unwrap_err().to_string();
         assert_eq!(error, "expected observations_max from 1 to 64, found 65");
     }

@@ -29,7 +29,12 @@ pub struct Explanation {
 impl Explanation {
     /// Nothing is known yet.
     pub fn new(vehicle: KeyId, epoch: Epoch) -> Self {
-        Self { vehicle, epoch, scores: BTreeMap::new(), payment: None }
+        Self {
+            vehicle,
+            epoch,
+            scores: BTreeMap::new(),
+            payment: None,
+        }
     }
 
     /// Adds the output at `index` of the block at `height`, which was verified; what concerns another vehicle or
@@ -69,7 +74,8 @@ impl Explanation {
     /// Whether the scores' points are the payment's. If not, a score is missing: an honest ledger pays for no other
     /// reason.
     pub fn adds_up(&self) -> bool {
-        self.payment().is_some_and(|payment| i128::from(payment.points) == self.points())
+        self.payment()
+            .is_some_and(|payment| i128::from(payment.points) == self.points())
     }
 }
 
@@ -106,11 +112,29 @@ impl Serialize for Explanation {
 /// As a table.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "vehicle {}, epoch {}: {} scores", self.vehicle, self.epoch, self.scores.len())?;
+        writeln!(
+            f,
+            "vehicle {}, epoch {}: {} scores",
+            self.vehicle,
+            self.epoch,
+            self.scores.len()
+        )?;
         writeln!(
             f,
             "{:>6} {:16} {:10} {:>7} {:>7} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>8}",
-            "slot", "cell", "kind", "value", "others", "a", "b", "kappa", "need", "share", "fresh", "worth", "points"
+            "slot",
+            "cell",
+            "kind",
+            "value",
+            "others",
+            "a",
+            "b",
+            "kappa",
+            "need",
+            "share",
+            "fresh",
+            "worth",
+            "points"
         )?;
         for score in self.scores() {
             writeln!(
@@ -182,7 +206,11 @@ mod tests {
         Output::Score(Score {
             epoch: Epoch(2),
             vehicle: VEHICLE,
-            item: Item { slot: Slot(slot), cell: Cell::segment("a"), kind: Kind::Speed },
+            item: Item {
+                slot: Slot(slot),
+                cell: Cell::segment("a"),
+                kind: Kind::Speed,
+            },
             value: 1390,
             before: 1200,
             others: 180,
@@ -230,7 +258,10 @@ mod tests {
         assert!(table.ends_with("verified: true, adds up: true"), "{table}");
         assert!(table.contains("paid 1.500020 tokens"), "{table}");
         let json = serde_json::to_value(&explanation).unwrap();
-        assert_eq!((&json["verified"], &json["adds_up"]), (&true.into(), &true.into()));
+        assert_eq!(
+            (&json["verified"], &json["adds_up"]),
+            (&true.into(), &true.into())
+        );
         assert_eq!(json["payment"]["amount"], "1.500020");
     }
 
@@ -250,7 +281,12 @@ mod tests {
         let town = Town::new(4);
         let mut light = LightClient::new(town.consortium(), 4);
         let proof = town.outputs_proof(3, &[score(1, 60_000)]);
-        assert!(light.explanation(KeyId([6; 8]), Epoch(2), std::slice::from_ref(&proof)).unwrap().is_empty());
+        assert!(
+            light
+                .explanation(KeyId([6; 8]), Epoch(2), std::slice::from_ref(&proof))
+                .unwrap()
+                .is_empty()
+        );
         assert!(light.explanation(VEHICLE, Epoch(3), &[proof]).unwrap().is_empty());
     }
 
@@ -265,6 +301,9 @@ mod tests {
 
     #[test]
     fn fractions_are_shown_with_three_decimals() {
-        assert_eq!([fixed(65_536), fixed(-32_768), fixed(0), fixed(98_304)], ["1.000", "-0.500", "0.000", "1.500"]);
+        assert_eq!(
+            [fixed(65_536), fixed(-32_768), fixed(0), fixed(98_304)],
+            ["1.000", "-0.500", "0.000", "1.500"]
+        );
     }
 }

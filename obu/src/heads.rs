@@ -45,7 +45,9 @@ pub enum HeadError {
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// Too far below the newest.
-    #[error("a head of height {found} is stale: {newest} is certified, and no more than {lag_max} below is taken")]
+    #[error(
+        "a head of height {found} is stale: {newest} is certified, and no more than {lag_max} below is taken"
+    )]
     Stale {
         /// The head's height.
         found: Height,
@@ -87,7 +89,13 @@ impl Heads {
     /// Knows no head yet. At least one is kept.
     pub fn new(chain: ChainId, members: Members, kept_max: u64) -> Self {
         let members_hash = members.hash();
-        Self { chain, members, members_hash, kept_max: kept_max.max(1), kept: BTreeMap::new() }
+        Self {
+            chain,
+            members,
+            members_hash,
+            kept_max: kept_max.max(1),
+            kept: BTreeMap::new(),
+        }
     }
 
     /// The chain whose heads these are.
@@ -117,7 +125,10 @@ impl Heads {
     /// [`HeadError`]; what costs nothing is checked first.
     pub fn hear(&mut self, head: Head) -> Result<Option<Certified>, HeadError> {
         self.check_age(head.header.height)?;
-        if self.at(head.header.height).is_some_and(|known| **known == head.header) {
+        if self
+            .at(head.header.height)
+            .is_some_and(|known| **known == head.header)
+        {
             return Ok(None);
         }
         self.admit(Certified::check(head, &self.chain, &self.members)?)
@@ -144,15 +155,19 @@ impl Heads {
         }
         self.kept.insert(header.height, header.clone());
         let newest = self.newest().map_or(0, |newest| newest.height.0);
-        self.kept = self.kept.split_off(&Height((newest + 1).saturating_sub(self.kept_max)));
+        self.kept = self
+            .kept
+            .split_off(&Height(newest.saturating_sub(self.kept_max - 1)));
         Ok(Some(header))
     }
 
     fn check_age(&self, found: Height) -> Result<(), HeadError> {
         match self.newest().map(|newest| newest.height) {
-            Some(newest) if found.0.saturating_add(self.kept_max) <= newest.0 => {
-                Err(HeadError::Stale { found, newest, lag_max: self.kept_max - 1 })
-            }
+            Some(newest) if found.0.saturating_add(self.kept_max) <= newest.0 => Err(HeadError::Stale {
+                found,
+                newest,
+                lag_max: self.kept_max - 1,
+            }),
             _ => Ok(()),
         }
     }
@@ -172,7 +187,10 @@ mod tests {
         }
         assert_eq!(heads.kept.len(), 3);
         assert_eq!(heads.newest().unwrap().height, Height(5));
-        assert!(matches!(heads.hear(town.head(2, Hash::ZERO)), Err(HeadError::Stale { .. })));
+        assert!(matches!(
+            heads.hear(town.head(2, Hash::ZERO)),
+            Err(HeadError::Stale { .. })
+        ));
         assert_eq!(heads.hear(town.head(4, Hash::ZERO)), Ok(None), "known");
     }
 
@@ -193,7 +211,10 @@ mod tests {
         head.certificate.signatures.truncate(2);
         assert_eq!(heads.hear(head).unwrap_err().reason(), "head_without_quorum");
         let other = Town::named("other", 4);
-        assert_eq!(heads.hear(other.head(1, Hash::ZERO)).unwrap_err().reason(), "head_of_other_chain");
+        assert_eq!(
+            heads.hear(other.head(1, Hash::ZERO)).unwrap_err().reason(),
+            "head_of_other_chain"
+        );
         assert!(heads.newest().is_none());
     }
 
@@ -202,6 +223,9 @@ mod tests {
         let town = Town::new(4);
         let mut heads = Heads::new(town.chain.clone(), town.members.clone(), 3);
         heads.hear(town.head(1, Hash::ZERO)).unwrap();
-        assert!(matches!(heads.hear(town.head(1, Hash([1; 32]))), Err(HeadError::Fork(..))));
+        assert!(matches!(
+            heads.hear(town.head(1, Hash([1; 32]))),
+            Err(HeadError::Fork(..))
+        ));
     }
 }

@@ -48,7 +48,10 @@ pub struct MemoryJournal {
 impl MemoryJournal {
     /// What a vehicle goes on with after a crash.
     pub fn resume(&self) -> Resumed {
-        Resumed { next_sequence: self.next_sequence, kept: self.kept.values().cloned().collect() }
+        Resumed {
+            next_sequence: self.next_sequence,
+            kept: self.kept.values().cloned().collect(),
+        }
     }
 }
 

@@ -42,7 +42,10 @@ pub enum KeyFileError {
 pub fn write(path: &Path, key: &SecretKey, force: bool) -> Result<(), KeyFileError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AlreadyExists => KeyFileError::Exists(path.to_owned()),
-        _ => KeyFileError::Io { path: path.to_owned(), source },
+        _ => KeyFileError::Io {
+            path: path.to_owned(),
+            source,
+        },
     };
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -65,9 +68,15 @@ pub fn write(path: &Path, key: &SecretKey, force: bool) -> Result<(), KeyFileErr
 ///
 /// [`KeyFileError`].
 pub fn read(path: &Path) -> Result<SecretKey, KeyFileError> {
-    let failed = |source| KeyFileError::Io { path: path.to_owned(), source };
+    let failed = |source| KeyFileError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let text = std::fs::read_to_string(path).map_err(failed)?;
-    SecretKey::from_hex(&text).map_err(|source| KeyFileError::NotAKey { path: path.to_owned(), source })
+    SecretKey::from_hex(&text).map_err(|source| KeyFileError::NotAKey {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -80,7 +89,10 @@ mod tests {
         let path = folder.path().join("key");
         let (first, second) = (SecretKey::from_seed("test", 1), SecretKey::from_seed("test", 2));
         write(&path, &first, false).unwrap();
-        assert!(matches!(write(&path, &second, false), Err(KeyFileError::Exists(_))));
+        assert!(matches!(
+            write(&path, &second, false),
+            Err(KeyFileError::Exists(_))
+        ));
         assert_eq!(read(&path).unwrap().address(), first.address());
         write(&path, &second, true).unwrap();
         assert_eq!(read(&path).unwrap().address(), second.address());
@@ -93,7 +105,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         write(&path, &SecretKey::from_seed("test", 1), false).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
     }
 
     #[test]
@@ -102,6 +117,9 @@ mod tests {
         let path = folder.path().join("key");
         std::fs::write(&path, "hello").unwrap();
         let error = read(&path).unwrap_err().to_string();
-        assert!(error.ends_with("key:1: a secret key is 64 hexadecimal digits"), "{error}");
+        assert!(
+            error.ends_with("key:1: a secret key is 64 hexadecimal digits"),
+            "{error}"
+        );
     }
 }

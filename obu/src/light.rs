@@ -61,8 +61,11 @@ pub struct LightClient {
 impl LightClient {
     /// Has verified nothing yet. State is taken from up to `lag_max` blocks below the newest.
     pub fn new(consortium: Consortium, lag_max: u64) -> Self {
-        let heads =
-            Heads::new(consortium.chain.clone(), consortium.members.clone(), lag_max.saturating_add(1));
+        let heads = Heads::new(
+            consortium.chain.clone(),
+            consortium.members.clone(),
+            lag_max.saturating_add(1),
+        );
         Self { consortium, heads }
     }
 
@@ -104,10 +107,17 @@ impl LightClient {
     /// # Errors
     ///
     /// [`Refused`].
-    pub fn vehicle(&mut self, vehicle: KeyId, proof: &StateProof) -> Result<Proved<Option<Vehicle>>, Refused> {
+    pub fn vehicle(
+        &mut self,
+        vehicle: KeyId,
+        proof: &StateProof,
+    ) -> Result<Proved<Option<Vehicle>>, Refused> {
         let value = self.state(StateKey::Vehicle(vehicle), proof)?;
         let decode = |bytes| decode_within(bytes, "vehicle", StateKey::VALUE_LEN_MAX);
-        Ok(proved(&proof.head, value.map(decode).transpose().map_err(ProofError::from)?))
+        Ok(proved(
+            &proof.head,
+            value.map(decode).transpose().map_err(ProofError::from)?,
+        ))
     }
 
     /// The figures of the final picture that `proof` shows, of whatever age.
@@ -121,7 +131,10 @@ impl LightClient {
             Output::Estimate(estimate) => Some(*estimate),
             _ => None,
         };
-        Ok(proved(&proof.head, proof.outputs.iter().filter_map(estimate).collect()))
+        Ok(proved(
+            &proof.head,
+            proof.outputs.iter().filter_map(estimate).collect(),
+        ))
     }
 
     /// Adds what `proof` shows of one vehicle's scores and payment in one epoch, of whatever age.
@@ -182,7 +195,11 @@ impl LightClient {
 }
 
 fn proved<T>(head: &Head, value: T) -> Proved<T> {
-    Proved { value, height: head.header.height, time: head.header.time }
+    Proved {
+        value,
+        height: head.header.height,
+        time: head.header.time,
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +213,10 @@ mod tests {
     const ADDRESS: Address = Address([3; 20]);
 
     fn account_proof(town: &Town, height: u64, micro: u64) -> StateProof {
-        let account = Account { balance: Amount::from_micro(micro), nonce: 1 };
+        let account = Account {
+            balance: Amount::from_micro(micro),
+            nonce: 1,
+        };
         town.state_proof(height, StateKey::Account(ADDRESS), Some(encode(&account)))
     }
 
@@ -210,9 +230,15 @@ mod tests {
 
         let mut richer = proof.clone();
         richer.value = account_proof(&town, 9, 6).value;
-        assert!(matches!(light.account(ADDRESS, &richer), Err(Refused::Proof(ProofError::State { .. }))));
+        assert!(matches!(
+            light.account(ADDRESS, &richer),
+            Err(Refused::Proof(ProofError::State { .. }))
+        ));
         let other = Address([4; 20]);
-        assert!(matches!(light.account(other, &proof), Err(Refused::Proof(ProofError::OtherKey { .. }))));
+        assert!(matches!(
+            light.account(other, &proof),
+            Err(Refused::Proof(ProofError::OtherKey { .. }))
+        ));
     }
 
     #[test]
@@ -248,20 +274,44 @@ mod tests {
     #[test]
     fn a_chain_on_another_genesis_is_refused() {
         let town = Town::new(4);
-        let mut light = LightClient::new(Consortium { genesis: Hash([1; 32]), ..town.consortium() }, 4);
-        assert!(matches!(light.head(&town.head(1, Hash::ZERO)), Err(Refused::OtherGenesis { .. })));
+        let mut light = LightClient::new(
+            Consortium {
+                genesis: Hash([1; 32]),
+                ..town.consortium()
+            },
+            4,
+        );
+        assert!(matches!(
+            light.head(&town.head(1, Hash::ZERO)),
+            Err(Refused::OtherGenesis { .. })
+        ));
     }
 
     #[test]
     fn an_estimate_is_proved_however_old_it_is() {
         let town = Town::new(4);
         let mut light = LightClient::new(town.consortium(), 4);
-        let item = Item { slot: Slot(1), cell: Cell::segment("a"), kind: Kind::Speed };
-        let estimate = Estimate { item, value: 900, low: 800, high: 1000, vehicles: 3, weight: 1, spread: 10 };
+        let item = Item {
+            slot: Slot(1),
+            cell: Cell::segment("a"),
+            kind: Kind::Speed,
+        };
+        let estimate = Estimate {
+            item,
+            value: 900,
+            low: 800,
+            high: 1000,
+            vehicles: 3,
+            weight: 1,
+            spread: 10,
+        };
         light.head(&town.head(100, Hash::ZERO)).unwrap();
         let mut proof = town.outputs_proof(7, &[Output::Estimate(estimate)]);
         assert_eq!(light.estimates(&proof).unwrap().value, [estimate]);
-        proof.outputs[0].0 = Output::Estimate(Estimate { value: 901, ..estimate });
+        proof.outputs[0].0 = Output::Estimate(Estimate {
+            value: 901,
+            ..estimate
+        });
         assert!(light.estimates(&proof).is_err());
     }
 }

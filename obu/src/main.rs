@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -10,6 +11,8 @@ use tracing_subscriber::EnvFilter;
 
 use commands::Failure;
 
+/// Zenoh warns of each endpoint that does not answer; we say ourselves whether a unit is in reach.
+const LOG_DEFAULT: &str = "warn,zenoh=error,milepost_obu=info";
 /// The names under which a log filter is looked for.
 const LOG_VARIABLES: [&str; 2] = ["MILEPOST_LOG", "RUST_LOG"];
 
@@ -17,19 +20,22 @@ const LOG_VARIABLES: [&str; 2] = ["MILEPOST_LOG", "RUST_LOG"];
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    let filter = LOG_VARIABLES.iter().find_map(|name| EnvFilter::try_from_env(name).ok());
+    let filter = LOG_VARIABLES
+        .iter()
+        .find_map(|name| EnvFilter::try_from_env(name).ok());
     tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new("warn,milepost_obu=info")))
-        .with_writer(std::io::stderr)
+        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(LOG_DEFAULT)))
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     match commands::execute(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
-            eprintln!("milepost-obu: {error:#}");
+            eprintln!("milepost-obu: {error}");
             ExitCode::from(1)
         }
         Err(Failure::Unreadable(error)) => {
-            eprintln!("milepost-obu: {error:#}");
+            eprintln!("milepost-obu: {error}");
             ExitCode::from(2)
         }
     }

@@ -3,13 +3,20 @@
 //! As a zenoh client with a list of endpoints: it holds a link to one of them, and goes over to another when that one
 //! is lost. It neither scouts nor listens. Nothing here blocks for long: what cannot be sent is dropped, and the
 //! outbox sends it again.
+//!
+//! Zenoh opens a session on the caller's thread, however long that takes, and with a connect timeout it stays with
+//! the first endpoint until it runs out. So each attempt has a thread of its own and no timeout: every endpoint is
+//! tried once, and then all again. Once a session is open, zenoh itself finds its way back.
 
 use std::time::Duration;
 
 use milepost_wire::{ChainId, SignedTransaction, encode, topic};
-use zenoh::Session;
+use tokio::sync::oneshot;
 use zenoh::qos::{CongestionControl, Priority};
+use zenoh::{Session, Wait};
 
+/// A round of attempts that reached nobody is followed by the next after so long.
+const OPEN_EVERY: Duration = Duration::from_millis(500);
 /// The longest that an orderly end may take.
 const CLOSE_MAX: Duration = Duration::from_secs(3);
 
@@ -20,13 +27,8 @@ pub enum NetError {
     #[error("expected at least one endpoint of a roadside unit, such as tcp/192.0.2.1:7447, found none")]
     NoEndpoint,
     /// Not an endpoint.
-    #[error("expected endpoints such as tcp/192.0.2.1:7447, found {found}: {reason}")]
-    BadEndpoint {
-        /// What was given.
-        found: String,
-        /// What zenoh says.
-        reason: String,
-    },
+    #[error("expected endpoints such as tcp/192.0.2.1:7447, found {0}")]
+    BadEndpoint(String),
     /// Zenoh refused.
     #[error("zenoh could not {what}: {reason}")]
     Zenoh {
@@ -39,7 +41,10 @@ pub enum NetError {
 
 impl NetError {
     pub(crate) fn zenoh(what: &'static str) -> impl FnOnce(zenoh::Error) -> Self {
-        move |error| Self::Zenoh { what, reason: error.to_string() }
+        move |error| Self::Zenoh {
+            what,
+            reason: error.to_string(),
+        }
     }
 }
 
@@ -57,9 +62,12 @@ pub fn settings(connect: &[String]) -> Result<zenoh::Config, NetError> {
     for (key, value) in [
         ("mode", "\"client\""),
         ("listen/endpoints", "[]"),
-        ("connect/timeout_ms", "-1"),
+        ("connect/timeout_ms", "0"),
         ("connect/exit_on_failure", "false"),
-        ("connect/retry", "{period_init_ms: 200, period_max_ms: 2000, period_increase_factor: 2}"),
+        (
+            "connect/retry",
+            "{period_init_ms: 200, period_max_ms: 2000, period_increase_factor: 2}",
+        ),
         ("scouting/multicast/enabled", "false"),
         ("scouting/gossip/enabled", "false"),
         ("transport/link/tx/lease", "2000"),
@@ -69,18 +77,34 @@ pub fn settings(connect: &[String]) -> Result<zenoh::Config, NetError> {
         set(key, value).expect("these settings are zenoh's own");
     }
     let endpoints = serde_json::to_string(connect).expect("text is JSON");
-    set("connect/endpoints", &endpoints)
-        .map_err(|error| NetError::BadEndpoint { found: endpoints, reason: error.to_string() })?;
+    // Zenoh's reason names its source files; what was expected says it all.
+    set("connect/endpoints", &endpoints).map_err(|_| NetError::BadEndpoint(endpoints))?;
     Ok(settings)
 }
 
-/// Opens a session. It may take until a unit answers.
+/// Opens a session, once a unit answers. Dropped before, it leaves at most one attempt behind, which ends by itself.
 ///
 /// # Errors
 ///
-/// [`NetError`].
+/// [`NetError::Zenoh`] where zenoh gives up for good.
 pub async fn open(settings: zenoh::Config) -> Result<Session, NetError> {
-    zenoh::open(settings).await.map_err(NetError::zenoh("open a session"))
+    loop {
+        let (sender, opened) = oneshot::channel();
+        let settings = settings.clone();
+        std::thread::spawn(move || {
+            // Nobody may be waiting any more.
+            let _ = sender.send(zenoh::open(settings).wait());
+        });
+        let reason = "its thread panicked".to_owned();
+        match opened.await.map_err(|_| NetError::Zenoh {
+            what: "open a session",
+            reason,
+        })? {
+            Ok(session) => return Ok(session),
+            Err(error) => tracing::debug!("no roadside unit answers: {error}"),
+        }
+        tokio::time::sleep(OPEN_EVERY).await;
+    }
 }
 
 /// Whether any roadside unit is in reach.
@@ -94,7 +118,10 @@ pub async fn is_linked(session: &Session) -> bool {
 ///
 /// [`NetError::Zenoh`].
 pub async fn put(session: &Session, topic: String, bytes: Vec<u8>) -> Result<(), NetError> {
-    let put = session.put(topic, bytes).congestion_control(CongestionControl::Drop).priority(Priority::Data);
+    let put = session
+        .put(topic, bytes)
+        .congestion_control(CongestionControl::Drop)
+        .priority(Priority::Data);
     put.await.map_err(NetError::zenoh("put a message"))
 }
 
@@ -103,9 +130,20 @@ pub async fn put(session: &Session, topic: String, bytes: Vec<u8>) -> Result<(),
 /// # Errors
 ///
 /// [`NetError::Zenoh`].
-pub async fn send(session: &Session, chain: &ChainId, transaction: &SignedTransaction) -> Result<(), NetError> {
-    let Ok(sender) = transaction.message.from.address() else { return Ok(()) };
-    put(session, topic::transaction(chain, sender.key_id()), encode(transaction)).await
+pub async fn send(
+    session: &Session,
+    chain: &ChainId,
+    transaction: &SignedTransaction,
+) -> Result<(), NetError> {
+    let Ok(sender) = transaction.message.from.address() else {
+        return Ok(());
+    };
+    put(
+        session,
+        topic::transaction(chain, sender.key_id()),
+        encode(transaction),
+    )
+    .await
 }
 
 /// Sends what is under way, and ends.
@@ -124,6 +162,9 @@ mod tests {
         assert!(settings(&["tcp/127.0.0.1:7447".into(), "tcp/[::1]:7448".into()]).is_ok());
         assert!(matches!(settings(&[]), Err(NetError::NoEndpoint)));
         let error = settings(&["somewhere".into()]).unwrap_err().to_string();
-        assert!(error.contains("somewhere") && error.contains("expected endpoints such as"), "{error}");
+        assert!(
+            error.contains("somewhere") && error.contains("expected endpoints such as"),
+            "{error}"
+        );
     }
 }

@@ -73,7 +73,11 @@ struct Waiting {
 impl Outbox {
     /// Nothing waits.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, waiting: BTreeMap::new(), paced_until: Timestamp::default() }
+        Self {
+            limits,
+            waiting: BTreeMap::new(),
+            paced_until: Timestamp::default(),
+        }
     }
 
     /// How many wait.
@@ -91,7 +95,15 @@ impl Outbox {
     pub fn keep(&mut self, now: Timestamp, kept: Kept, sent: bool) -> Option<Sequence> {
         let backoff_ms = self.limits.resend_ms;
         let due_at = if sent { now.plus(backoff_ms) } else { now };
-        self.waiting.insert(kept.sequence, Waiting { kept, sent, due_at, backoff_ms });
+        self.waiting.insert(
+            kept.sequence,
+            Waiting {
+                kept,
+                sent,
+                due_at,
+                backoff_ms,
+            },
+        );
         if self.waiting.len() <= self.limits.len_max.max(1) {
             return None;
         }
@@ -134,7 +146,10 @@ impl Outbox {
             .take(self.limits.burst_max)
             .map(|waiting| {
                 waiting.due_at = now.plus(waiting.backoff_ms);
-                waiting.backoff_ms = waiting.backoff_ms.saturating_mul(2).min(self.limits.resend_max_ms);
+                waiting.backoff_ms = waiting
+                    .backoff_ms
+                    .saturating_mul(2)
+                    .min(self.limits.resend_max_ms);
                 (waiting.kept.clone(), std::mem::replace(&mut waiting.sent, true))
             })
             .collect();
@@ -156,15 +171,26 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: Limits =
-        Limits { len_max: 4, resend_ms: 1000, resend_max_ms: 4000, burst_max: 2, pace_ms: 500, keep_ms: 60_000 };
+    const LIMITS: Limits = Limits {
+        len_max: 4,
+        resend_ms: 1000,
+        resend_max_ms: 4000,
+        burst_max: 2,
+        pace_ms: 500,
+        keep_ms: 60_000,
+    };
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_millis(ms)
     }
 
     fn kept(sequence: u64, sealed_at: Timestamp) -> Kept {
-        Kept { sequence: Sequence(sequence), sealed_at, cell: Cell::segment("a"), bytes: vec![] }
+        Kept {
+            sequence: Sequence(sequence),
+            sealed_at,
+            cell: Cell::segment("a"),
+            bytes: vec![],
+        }
     }
 
     fn sequences(sent: &[(Kept, bool)]) -> Vec<u64> {
@@ -174,7 +200,9 @@ mod tests {
     #[test]
     fn the_oldest_leaves_a_full_outbox() {
         let mut outbox = Outbox::new(LIMITS);
-        let left: Vec<_> = (0..6).filter_map(|n| outbox.keep(at(n), kept(n, at(n)), false)).collect();
+        let left: Vec<_> = (0..6)
+            .filter_map(|n| outbox.keep(at(n), kept(n, at(n)), false))
+            .collect();
         assert_eq!(left, [Sequence(0), Sequence(1)]);
         assert_eq!(outbox.len(), 4);
     }

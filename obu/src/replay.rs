@@ -47,8 +47,20 @@ pub struct Reading {
 impl Reading {
     /// The readings as the core takes them, made `at` this time.
     pub fn sensed(self, at: Timestamp) -> impl Iterator<Item = Sensed> {
-        let Self { place, heading, measures, segment, .. } = self;
-        measures.into_iter().map(move |measure| Sensed { at, place, heading, measure, segment: segment.clone() })
+        let Self {
+            place,
+            heading,
+            measures,
+            segment,
+            ..
+        } = self;
+        measures.into_iter().map(move |measure| Sensed {
+            at,
+            place,
+            heading,
+            measure,
+            segment: segment.clone(),
+        })
     }
 }
 
@@ -147,7 +159,9 @@ fn driven(record: &Record, after_ms: u64, segments: Segments) -> Option<Reading>
     Some(Reading {
         when: When::After(after_ms),
         place: Place::from_degrees(record.lat_deg, record.lon_deg)?,
-        heading: record.heading_deg.map_or(Heading::UNAVAILABLE, Heading::from_degrees),
+        heading: record
+            .heading_deg
+            .map_or(Heading::UNAVAILABLE, Heading::from_degrees),
         measures: vec![Measure::Speed(Speed::from_m_per_s_clamped(record.speed_m_s))],
         segment: match segments {
             Segments::Cell => None,
@@ -182,9 +196,19 @@ fn play_lines(
             }
             Some(time_ms) => When::At(Timestamp::from_unix_millis(time_ms)),
         };
-        let Some(place) = Place::from_degrees(line.lat_deg, line.lon_deg) else { continue };
-        let heading = line.heading_deg.map_or(Heading::UNAVAILABLE, Heading::from_degrees);
-        let reading = Reading { when, place, heading, measures: measures(&line), segment: None };
+        let Some(place) = Place::from_degrees(line.lat_deg, line.lon_deg) else {
+            continue;
+        };
+        let heading = line
+            .heading_deg
+            .map_or(Heading::UNAVAILABLE, Heading::from_degrees);
+        let reading = Reading {
+            when,
+            place,
+            heading,
+            measures: measures(&line),
+            segment: None,
+        };
         if !send(Ok(reading)) {
             return;
         }
@@ -192,7 +216,9 @@ fn play_lines(
 }
 
 fn measures(line: &SensedLine) -> Vec<Measure> {
-    let speed = line.speed_m_s.map(|speed| Measure::Speed(Speed::from_m_per_s_clamped(speed)));
+    let speed = line
+        .speed_m_s
+        .map(|speed| Measure::Speed(Speed::from_m_per_s_clamped(speed)));
     let congestion = line.congestion.map(Measure::Congestion);
     let humidity = line
         .humidity
@@ -200,7 +226,10 @@ fn measures(line: &SensedLine) -> Vec<Measure> {
         .map(Measure::Humidity);
     let hazard = line.hazard.map(Measure::Hazard);
     let all = [speed, congestion, humidity, hazard];
-    all.into_iter().flatten().filter(|measure| measure.is_valid()).collect()
+    all.into_iter()
+        .flatten()
+        .filter(|measure| measure.is_valid())
+        .collect()
 }
 
 #[cfg(test)]
@@ -214,14 +243,25 @@ mod tests {
             <vehicle id="a" x="11.34" y="44.49" angle="90" speed="9.5" lane="46_2"/></timestep>
     </fcd-export>"#;
 
-    fn play(text: &str, source: impl Fn(std::path::PathBuf) -> Source, vehicle: Option<&str>) -> Vec<Reading> {
+    fn play(
+        text: &str,
+        source: impl Fn(std::path::PathBuf) -> Source,
+        vehicle: Option<&str>,
+    ) -> Vec<Reading> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         let vehicle = vehicle.map(str::to_owned);
         let source = source(file.path().to_owned());
-        let choice = Choice { source, origin: None, vehicle, segments: Segments::Edge };
+        let choice = Choice {
+            source,
+            origin: None,
+            vehicle,
+            segments: Segments::Edge,
+        };
         let mut readings = open(choice).unwrap();
-        std::iter::from_fn(|| readings.blocking_recv()).map(|reading| reading.unwrap()).collect()
+        std::iter::from_fn(|| readings.blocking_recv())
+            .map(|reading| reading.unwrap())
+            .collect()
     }
 
     #[test]
@@ -229,7 +269,10 @@ mod tests {
         let readings = play(TRACE, Source::Fcd, None);
         let when: Vec<_> = readings.iter().map(|reading| reading.when).collect();
         assert_eq!(when, [When::After(0), When::After(1000)], "vehicle a alone");
-        assert_eq!(readings[1].measures, [Measure::Speed(Speed::from_cm_per_s(950).unwrap())]);
+        assert_eq!(
+            readings[1].measures,
+            [Measure::Speed(Speed::from_cm_per_s(950).unwrap())]
+        );
         assert_eq!(readings[0].segment.as_deref(), Some("46"));
         assert_eq!(play(TRACE, Source::Fcd, Some("b")).len(), 1);
     }
@@ -239,9 +282,17 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(TRACE.as_bytes()).unwrap();
         let source = Source::Fcd(file.path().to_owned());
-        let choice = Choice { source, origin: None, vehicle: Some("z".into()), segments: Segments::Cell };
+        let choice = Choice {
+            source,
+            origin: None,
+            vehicle: Some("z".into()),
+            segments: Segments::Cell,
+        };
         let mut readings = open(choice).unwrap();
-        assert!(matches!(readings.blocking_recv(), Some(Err(ReplayError::NoSuchVehicle { .. }))));
+        assert!(matches!(
+            readings.blocking_recv(),
+            Some(Err(ReplayError::NoSuchVehicle { .. }))
+        ));
         assert!(readings.blocking_recv().is_none());
     }
 
@@ -253,7 +304,13 @@ mod tests {
         assert_eq!(readings.len(), 2, "the bad line is skipped");
         assert_eq!(readings[0].when, When::Now);
         let speed = Measure::Speed(Speed::from_cm_per_s(1000).unwrap());
-        assert_eq!(readings[0].measures, [speed, Measure::Humidity(Humidity::from_permille(800).unwrap())]);
-        assert_eq!((readings[1].when, &readings[1].measures[..]), (When::After(0), &[Measure::Hazard(6)][..]));
+        assert_eq!(
+            readings[0].measures,
+            [speed, Measure::Humidity(Humidity::from_permille(800).unwrap())]
+        );
+        assert_eq!(
+            (readings[1].when, &readings[1].measures[..]),
+            (When::After(0), &[Measure::Hazard(6)][..])
+        );
     }
 }

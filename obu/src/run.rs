@@ -13,7 +13,9 @@ use std::time::{Duration, SystemTime};
 use milepost_wire::certificate::Head;
 use milepost_wire::output::Outcome;
 use milepost_wire::proof::ReceiptNotice;
-use milepost_wire::{Address, Amount, Consortium, KeyId, Message, SecretKey, Sequence, Timestamp, decode, topic};
+use milepost_wire::{
+    Address, Amount, Consortium, KeyId, Message, SecretKey, Sequence, Timestamp, decode, topic,
+};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -113,7 +115,14 @@ pub async fn run(
     let core = config.vehicle(consortium.chain.clone(), consortium.members.clone(), key);
     let mut core = Vehicle::new(core, resumed.next_sequence);
     let crowded_out = core.resume(clock.now(), resumed.kept);
-    let mut shell = Shell { clock, vehicle: core, journal, session: None, wake_at: None };
+    let mut shell = Shell {
+        clock,
+        vehicle: core,
+        journal,
+        session: None,
+        linked: false,
+        wake_at: None,
+    };
     for change in &crowded_out {
         shell.journal.record(change)?;
     }
@@ -184,6 +193,8 @@ struct Shell {
     vehicle: Vehicle,
     journal: FileJournal,
     session: Option<Session>,
+    /// What was last seen of the link, for the log.
+    linked: bool,
     wake_at: Option<Instant>,
 }
 
@@ -214,12 +225,27 @@ impl Shell {
             Some(session) => net::is_linked(session).await,
             None => false,
         };
+        if linked != self.linked {
+            self.linked = linked;
+            tracing::info!(
+                "{}",
+                if linked {
+                    "a roadside unit is in reach"
+                } else {
+                    "no roadside unit is in reach"
+                }
+            );
+        }
         self.handle(Input::Link(linked)).await
     }
 
     fn summary(&self, address: Address, source_error: Option<String>) -> Summary {
         let counts = self.vehicle.counts().clone();
-        let counted = counts.finalised.get(&Outcome::Counted).copied().unwrap_or_default();
+        let counted = counts
+            .finalised
+            .get(&Outcome::Counted)
+            .copied()
+            .unwrap_or_default();
         Summary {
             vehicle: self.vehicle.id(),
             address,
@@ -249,9 +275,14 @@ struct Clock {
 
 impl Clock {
     fn start() -> Self {
-        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let unix = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
-        Self { started_at: Timestamp::from_unix_millis(unix_ms), started: Instant::now() }
+        Self {
+            started_at: Timestamp::from_unix_millis(unix_ms),
+            started: Instant::now(),
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -316,7 +347,12 @@ async fn listen(
     vehicle: KeyId,
     heard: &mpsc::Sender<Input>,
 ) -> Result<Vec<Subscriber>, NetError> {
-    let heads = subscribe::<Head>(session, topic::head(&consortium.chain), heard.clone(), Input::Head);
+    let heads = subscribe::<Head>(
+        session,
+        topic::head(&consortium.chain),
+        heard.clone(),
+        Input::Head,
+    );
     let receipts = topic::receipt(&consortium.chain, vehicle);
     let receipts = subscribe::<ReceiptNotice>(session, receipts, heard.clone(), Input::Receipt);
     Ok(vec![heads.await?, receipts.await?])
@@ -339,5 +375,9 @@ async fn subscribe<T: Message + 'static>(
             Err(error) => tracing::debug!("{error}"),
         }
     };
-    session.declare_subscriber(topic).callback(callback).await.map_err(NetError::zenoh("subscribe"))
+    session
+        .declare_subscriber(topic)
+        .callback(callback)
+        .await
+        .map_err(NetError::zenoh("subscribe"))
 }

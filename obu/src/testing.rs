@@ -25,15 +25,29 @@ impl Town {
     }
 
     pub(crate) fn named(chain: &str, count: u64) -> Self {
-        let mut keys: Vec<_> = (0..count).map(|seed| SecretKey::from_seed("member", seed)).collect();
+        let mut keys: Vec<_> = (0..count)
+            .map(|seed| SecretKey::from_seed("member", seed))
+            .collect();
         keys.sort_by_key(SecretKey::address);
-        let member = |key: &SecretKey| Member { key: key.public(), provider: "test".into(), power: 1 };
+        let member = |key: &SecretKey| Member {
+            key: key.public(),
+            provider: "test".into(),
+            power: 1,
+        };
         let members = Members::new(keys.iter().map(member).collect()).unwrap();
-        Self { chain: ChainId::new(chain).unwrap(), members, keys }
+        Self {
+            chain: ChainId::new(chain).unwrap(),
+            members,
+            keys,
+        }
     }
 
     pub(crate) fn consortium(&self) -> Consortium {
-        Consortium { chain: self.chain.clone(), genesis: Hash::ZERO, members: self.members.clone() }
+        Consortium {
+            chain: self.chain.clone(),
+            genesis: Hash::ZERO,
+            members: self.members.clone(),
+        }
     }
 
     /// A certified head with these outputs.
@@ -48,18 +62,33 @@ impl Town {
             None => (End::Empty, Hash::ZERO),
         };
         let head = self.certify(height, Hash::ZERO, state_root(&tree_root, &Hash::ZERO));
-        StateProof { head, open_root: Hash::ZERO, key, value, path: StatePath { siblings: vec![], end } }
+        StateProof {
+            head,
+            open_root: Hash::ZERO,
+            key,
+            value,
+            path: StatePath {
+                siblings: vec![],
+                end,
+            },
+        }
     }
 
     /// Proofs of all outputs of a block that has just these.
     pub(crate) fn outputs_proof(&self, height: u64, outputs: &[Output]) -> OutputsProof {
         let head = self.head(height, output::root(outputs));
-        OutputsProof { head, outputs: paths(outputs) }
+        OutputsProof {
+            head,
+            outputs: paths(outputs),
+        }
     }
 
     /// The same for a receipt notice, whose head travels separately.
     pub(crate) fn notice(height: u64, outputs: &[Output]) -> ReceiptNotice {
-        ReceiptNotice { height: Height(height), outputs: paths(outputs) }
+        ReceiptNotice {
+            height: Height(height),
+            outputs: paths(outputs),
+        }
     }
 
     fn certify(&self, height: u64, outputs_root: Hash, state_root: Hash) -> Head {
@@ -67,7 +96,7 @@ impl Town {
             version: Header::VERSION,
             chain: self.chain.clone(),
             height: Height(height),
-            time: Timestamp::from_millis(height * 1000),
+            time: Timestamp::from_millis(height.saturating_mul(1000)),
             proposer: self.keys[0].address(),
             parent: Hash::ZERO,
             transactions_root: Hash::ZERO,
@@ -80,16 +109,36 @@ impl Town {
         let block = header.hash();
         let sign = |key: &SecretKey| {
             let address = key.address();
-            let digest = vote::digest(&self.chain, Step::Precommit, header.height, 0, Some(block), address);
+            let digest = vote::digest(
+                &self.chain,
+                Step::Precommit,
+                header.height,
+                0,
+                Some(block),
+                address,
+            );
             (address, Signature::sign(key, &digest))
         };
         let signatures = self.keys.iter().map(sign).collect();
-        Head { certificate: Certificate { height: header.height, round: 0, block, signatures }, header }
+        Head {
+            certificate: Certificate {
+                height: header.height,
+                round: 0,
+                block,
+                signatures,
+            },
+            header,
+        }
     }
 }
 
 fn paths(outputs: &[Output]) -> Vec<(Output, merkle::Path)> {
     let leaves: Vec<_> = outputs.iter().map(Output::leaf).collect();
     let path = |index| merkle::prove(&leaves, index).expect("within");
-    outputs.iter().cloned().enumerate().map(|(index, output)| (output, path(index))).collect()
+    outputs
+        .iter()
+        .cloned()
+        .enumerate()
+        .map(|(index, output)| (output, path(index)))
+        .collect()
 }

@@ -18,8 +18,8 @@ use milepost_wire::output::{Outcome, Payment, Receipt};
 use milepost_wire::proof::ReceiptNotice;
 use milepost_wire::time::Epoch;
 use milepost_wire::{
-    Cell, ChainId, Heading, KeyId, Measure, Members, Observation, Output as LedgerOutput, Place, Report, SecretKey,
-    Sequence, Signed, Timestamp, encode, topic,
+    Cell, ChainId, Heading, KeyId, Measure, Members, Observation, Output as LedgerOutput, Place, Report,
+    SecretKey, Sequence, Signed, Timestamp, encode, topic,
 };
 use serde::Serialize;
 
@@ -241,9 +241,25 @@ impl Vehicle {
     }
 
     fn sense(&mut self, now: Timestamp, sensed: Sensed) {
-        let Sensed { at, place, heading, measure, segment } = sensed;
+        let Sensed {
+            at,
+            place,
+            heading,
+            measure,
+            segment,
+        } = sensed;
         let cell = segment.map_or_else(|| Cell::at(place, heading), |name| Cell::segment(&name));
-        self.bundle.add(now, at, Observation { cell, place, heading, age_ms: 0, measure });
+        self.bundle.add(
+            now,
+            at,
+            Observation {
+                cell,
+                place,
+                heading,
+                age_ms: 0,
+                measure,
+            },
+        );
     }
 
     fn seal(&mut self, now: Timestamp, outputs: &mut Vec<Output>) {
@@ -256,9 +272,20 @@ impl Vehicle {
         self.counts.sealed += 1;
 
         let version = Report::VERSION;
-        let report = Report { version, vehicle: self.id, sequence, sent_at: now, observations };
+        let report = Report {
+            version,
+            vehicle: self.id,
+            sequence,
+            sent_at: now,
+            observations,
+        };
         let signed = Signed::sign(report, self.heads.chain(), &self.key);
-        let kept = Kept { sequence, sealed_at: now, cell, bytes: encode(signed.signed()) };
+        let kept = Kept {
+            sequence,
+            sealed_at: now,
+            cell,
+            bytes: encode(signed.signed()),
+        };
 
         // Stored before it is sent: a sequence that anyone heard is never given again.
         outputs.push(Output::Store(Change::Keep(kept.clone())));
@@ -273,7 +300,10 @@ impl Vehicle {
     }
 
     fn put(&self, kept: &Kept) -> Output {
-        Output::Put { topic: topic::report(self.heads.chain(), kept.cell), bytes: kept.bytes.clone() }
+        Output::Put {
+            topic: topic::report(self.heads.chain(), kept.cell),
+            bytes: kept.bytes.clone(),
+        }
     }
 
     fn head_heard(&mut self, heard: Result<Option<Certified>, HeadError>, outputs: &mut Vec<Output>) {
@@ -321,7 +351,11 @@ impl Vehicle {
     }
 
     fn tick_off(&mut self, receipt: Receipt, outputs: &mut Vec<Output>) {
-        let Receipt { vehicle, sequence, outcome } = receipt;
+        let Receipt {
+            vehicle,
+            sequence,
+            outcome,
+        } = receipt;
         if vehicle == self.id && self.outbox.forget(sequence) {
             *self.counts.finalised.entry(outcome).or_default() += 1;
             outputs.push(Output::Store(Change::Forget(sequence)));
@@ -358,7 +392,11 @@ impl Vehicle {
         if self.wake_at.is_some_and(|wake_at| wake_at <= now) {
             self.wake_at = None;
         }
-        let resend_at = if self.linked { self.outbox.resend_at() } else { None };
+        let resend_at = if self.linked {
+            self.outbox.resend_at()
+        } else {
+            None
+        };
         let next = self.bundle.due_at().into_iter().chain(resend_at).min();
         if let Some(next) = next
             && self.wake_at != Some(next)

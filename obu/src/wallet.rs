@@ -34,9 +34,17 @@ pub fn transfer(
 ) -> Result<SignedTransaction, Overdrawn> {
     let Account { balance: held, nonce } = account.value;
     if held < amount {
-        return Err(Overdrawn { address: key.address(), held, wanted: amount });
+        return Err(Overdrawn {
+            address: key.address(),
+            held,
+            wanted: amount,
+        });
     }
-    let transaction = Transaction { from: key.public(), nonce, action: Action::Transfer { to, amount } };
+    let transaction = Transaction {
+        from: key.public(),
+        nonce,
+        action: Action::Transfer { to, amount },
+    };
     Ok(Signed::sign(transaction, chain, key).into_signed())
 }
 
@@ -46,8 +54,15 @@ mod tests {
     use milepost_wire::{Height, Timestamp};
 
     fn account(micro: u64, nonce: u64) -> Proved<Account> {
-        let value = Account { balance: Amount::from_micro(micro), nonce };
-        Proved { value, height: Height(1), time: Timestamp::default() }
+        let value = Account {
+            balance: Amount::from_micro(micro),
+            nonce,
+        };
+        Proved {
+            value,
+            height: Height(1),
+            time: Timestamp::default(),
+        }
     }
 
     #[test]
@@ -55,15 +70,30 @@ mod tests {
         let (key, chain) = (SecretKey::from_seed("test", 1), ChainId::new("town").unwrap());
         let to = Address([2; 20]);
         let signed = transfer(&key, &chain, &account(10, 7), to, Amount::from_micro(10)).unwrap();
-        let verified = signed.verify(&chain, &key.public().verifying_key().unwrap()).unwrap();
+        let verified = signed
+            .verify(&chain, &key.public().verifying_key().unwrap())
+            .unwrap();
         assert_eq!(verified.nonce, 7);
-        assert_eq!(verified.action, Action::Transfer { to, amount: Amount::from_micro(10) });
+        assert_eq!(
+            verified.action,
+            Action::Transfer {
+                to,
+                amount: Amount::from_micro(10)
+            }
+        );
     }
 
     #[test]
     fn nobody_spends_more_than_was_proved() {
         let (key, chain) = (SecretKey::from_seed("test", 1), ChainId::new("town").unwrap());
-        let error = transfer(&key, &chain, &account(9, 0), Address([2; 20]), Amount::from_micro(10)).unwrap_err();
+        let error = transfer(
+            &key,
+            &chain,
+            &account(9, 0),
+            Address([2; 20]),
+            Amount::from_micro(10),
+        )
+        .unwrap_err();
         assert_eq!((error.held.micro(), error.wanted.micro()), (9, 10));
     }
 }

@@ -49,6 +49,7 @@ pub enum Say {
 }
 
 /// How a vehicle behaves. Parameters as in [`SPECS`].
+#[expect(missing_docs, reason = "SPECS describes every parameter, and is what users are shown")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Behaviour {
     /// Says what it sees.

@@ -118,6 +118,7 @@ pub fn world(scenario: &Scenario, seed: u64) -> Result<World, PlayError> {
                 penetration: *penetration,
                 look_every_ms: (look_every_seconds * 1000.0) as u64,
                 slot_ms,
+                slot_offset_ms: None,
                 duration_max_ms: scenario.minutes.map(scenario::minutes_ms),
             };
             let records = milepost_obu::source::FcdReader::open(file, *origin).map_err(WorldError::from)?;

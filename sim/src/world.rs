@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 use milepost_wire::{Cell, Heading, Place};
 
+use crate::rng::Rng;
+
 /// A town for as long as a run takes.
 #[derive(Clone, Debug)]
 pub struct World {
@@ -32,6 +34,27 @@ pub struct World {
     pub clock_zero_s: u64,
     /// How long it lasts, in milliseconds.
     pub duration_ms: u64,
+}
+
+impl World {
+    /// The same world with `count` of its vehicles reporting, drawn by lot.
+    #[must_use]
+    pub fn with_reporters(mut self, count: usize, seed: u64) -> Self {
+        let mut lots: Vec<usize> = (0..self.vehicles.len()).collect();
+        Rng::fork(seed, "reporters", 0).shuffle(&mut lots);
+        lots.truncate(count);
+        lots.sort_unstable();
+        let number: BTreeMap<usize, usize> = lots.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+        self.vehicles = lots.iter().map(|old| self.vehicles[*old].clone()).collect();
+        self.sightings.retain_mut(|sighting| match number.get(&sighting.vehicle) {
+            Some(new) => {
+                sighting.vehicle = *new;
+                true
+            }
+            None => false,
+        });
+        self
+    }
 }
 
 /// A piece of road.

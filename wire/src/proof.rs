@@ -71,6 +71,14 @@ pub enum ProofError {
         /// The answer.
         answered: StateKey,
     },
+    /// The notice is about another block.
+    #[error("the notice is about block {notice}, the header is of {header}")]
+    OtherHeight {
+        /// The notice's block.
+        notice: Height,
+        /// The header's.
+        header: Height,
+    },
     /// An output is not under the header's root.
     #[error("output {index} is not among the outputs of block {height}")]
     Output {
@@ -148,8 +156,14 @@ impl ReceiptNotice {
     ///
     /// # Errors
     ///
-    /// [`ProofError::Output`].
+    /// [`ProofError::OtherHeight`], [`ProofError::Output`].
     pub fn verify(&self, header: &Header) -> Result<(), ProofError> {
+        if self.height != header.height {
+            return Err(ProofError::OtherHeight {
+                notice: self.height,
+                header: header.height,
+            });
+        }
         verify_outputs(header, &self.outputs)
     }
 }

@@ -63,7 +63,9 @@ pub enum JournalError {
     #[error("outbox {0} is in use by another process")]
     InUse(PathBuf),
     /// It belongs to another vehicle, or to another chain.
-    #[error("outbox {path} belongs to vehicle {found} on chain {found_chain}, not to {expected} on {expected_chain}")]
+    #[error(
+        "outbox {path} belongs to vehicle {found} on chain {found_chain}, not to {expected} on {expected_chain}"
+    )]
     OtherOwner {
         /// The file.
         path: PathBuf,
@@ -112,7 +114,10 @@ impl FileJournal {
         vehicle: KeyId,
         fresh: Sequence,
     ) -> Result<(Self, Resumed), JournalError> {
-        let failed = |source| JournalError::Io { path: path.to_owned(), source };
+        let failed = |source| JournalError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let lock = lock(path)?;
         let bytes = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -140,14 +145,19 @@ impl FileJournal {
         let next_sequence = match found.reserved {
             None => found.above_kept().max(fresh),
             // What is missing may have been a reservation.
-            Some(reserved) if damaged => {
-                found.above_kept().max(Sequence(reserved.0 + RESERVED_AHEAD)).max(fresh)
-            }
+            Some(reserved) if damaged => found
+                .above_kept()
+                .max(Sequence(reserved.0 + RESERVED_AHEAD))
+                .max(fresh),
             Some(reserved) => found.above_kept().max(reserved),
         };
-        let (file, live, len) = write_anew(path, &owner, next_sequence, &bytes, &found.live).map_err(failed)?;
+        let (file, live, len) =
+            write_anew(path, &owner, next_sequence, &bytes, &found.live).map_err(failed)?;
         let live_len = live.values().map(|range| range.end - range.start).sum();
-        let resumed = Resumed { next_sequence, kept: found.kept.into_values().collect() };
+        let resumed = Resumed {
+            next_sequence,
+            kept: found.kept.into_values().collect(),
+        };
         let journal = Self {
             path: path.to_owned(),
             file,
@@ -188,7 +198,9 @@ impl FileJournal {
 
     fn append(&mut self, entry: &Entry) -> Result<Range<u64>, JournalError> {
         let frame = frame(entry);
-        self.file.write_all(&frame).map_err(|source| self.failed(source))?;
+        self.file
+            .write_all(&frame)
+            .map_err(|source| self.failed(source))?;
         self.dirty = true;
         let start = self.len;
         self.len += frame.len() as u64;
@@ -217,7 +229,10 @@ impl FileJournal {
     }
 
     fn failed(&self, source: io::Error) -> JournalError {
-        JournalError::Io { path: self.path.clone(), source }
+        JournalError::Io {
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
@@ -287,7 +302,9 @@ impl Found {
     }
 
     fn above_kept(&self) -> Sequence {
-        self.kept.last_key_value().map_or(Sequence(0), |(sequence, _)| Sequence(sequence.0 + 1))
+        self.kept
+            .last_key_value()
+            .map_or(Sequence(0), |(sequence, _)| Sequence(sequence.0 + 1))
     }
 }
 
@@ -305,7 +322,10 @@ fn frame(entry: &Entry) -> Vec<u8> {
 /// The entry that begins here, and the length of its frame; `None` where none that is whole does.
 fn whole_frame(bytes: &[u8]) -> Option<(Entry, usize)> {
     let (head, rest) = bytes.split_at_checked(FRAME_HEAD_LEN)?;
-    let len = head.strip_prefix(&MARK)?.first_chunk().map(|len| u32::from_le_bytes(*len) as usize)?;
+    let len = head
+        .strip_prefix(&MARK)?
+        .first_chunk()
+        .map(|len| u32::from_le_bytes(*len) as usize)?;
     if len > ENTRY_LEN_MAX {
         return None;
     }
@@ -313,7 +333,10 @@ fn whole_frame(bytes: &[u8]) -> Option<(Entry, usize)> {
     if head[8..] != Hash::of("outbox", &[entry]).0[..8] {
         return None;
     }
-    Some((decode_within(entry, "outbox entry", ENTRY_LEN_MAX).ok()?, FRAME_HEAD_LEN + len))
+    Some((
+        decode_within(entry, "outbox entry", ENTRY_LEN_MAX).ok()?,
+        FRAME_HEAD_LEN + len,
+    ))
 }
 
 type Written = (File, BTreeMap<Sequence, Range<u64>>, u64);
@@ -356,7 +379,10 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 fn lock(path: &Path) -> Result<File, JournalError> {
-    let failed = |source| JournalError::Io { path: path.to_owned(), source };
+    let failed = |source| JournalError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let file = OpenOptions::new()
         .create(true)
         .append(true)
@@ -413,14 +439,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("outbox");
         let (mut journal, resumed) = open(&path);
-        assert_eq!(resumed, Resumed { next_sequence: Sequence(0), kept: vec![] });
+        assert_eq!(
+            resumed,
+            Resumed {
+                next_sequence: Sequence(0),
+                kept: vec![]
+            }
+        );
         for change in [keep(0), keep(1), forget(0), keep(2)] {
             journal.record(&change).unwrap();
         }
         journal.close().unwrap();
         let (_, resumed) = open(&path);
         assert_eq!(waiting(&resumed), [1, 2]);
-        assert_eq!(resumed.next_sequence, Sequence(3), "closed in order: none is skipped");
+        assert_eq!(
+            resumed.next_sequence,
+            Sequence(3),
+            "closed in order: none is skipped"
+        );
     }
 
     #[test]

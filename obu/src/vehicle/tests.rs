@@ -13,7 +13,11 @@ fn at(ms: u64) -> Timestamp {
 }
 
 fn config(town: &Town) -> VehicleConfig {
-    VehicleConfig::new(town.chain.clone(), town.members.clone(), SecretKey::from_seed("vehicle", 1))
+    VehicleConfig::new(
+        town.chain.clone(),
+        town.members.clone(),
+        SecretKey::from_seed("vehicle", 1),
+    )
 }
 
 fn linked(town: &Town) -> Vehicle {
@@ -47,7 +51,11 @@ fn puts(outputs: &[Output]) -> Vec<milepost_wire::SignedReport> {
 }
 
 fn receipt(vehicle: KeyId, sequence: u64) -> LedgerOutput {
-    LedgerOutput::Receipt(Receipt { vehicle, sequence: Sequence(sequence), outcome: Outcome::Counted })
+    LedgerOutput::Receipt(Receipt {
+        vehicle,
+        sequence: Sequence(sequence),
+        outcome: Outcome::Counted,
+    })
 }
 
 fn finalised(outputs: &[Output]) -> Vec<u64> {
@@ -65,37 +73,78 @@ fn what_is_seen_is_signed_stored_and_sent_within_a_second() {
     assert_eq!(vehicle.handle(at(0), sensed(0)), [Output::WakeAt(at(1000))]);
     vehicle.handle(at(400), sensed(400));
     let outputs = vehicle.handle(at(1000), Input::Tick);
-    let [Output::Store(Change::Keep(kept)), Output::Put { topic, bytes }, Output::WakeAt(_)] = &outputs[..] else {
+    let [
+        Output::Store(Change::Keep(kept)),
+        Output::Put { topic, bytes },
+        Output::WakeAt(_),
+    ] = &outputs[..]
+    else {
         panic!("{outputs:?}");
     };
     assert_eq!(&kept.bytes, bytes);
-    let cell = Cell::at(Place::from_degrees(44.494, 11.343).unwrap(), Heading::from_degrees(90.0));
+    let cell = Cell::at(
+        Place::from_degrees(44.494, 11.343).unwrap(),
+        Heading::from_degrees(90.0),
+    );
     assert_eq!(topic, &milepost_wire::topic::report(&town.chain, cell));
 
-    let key = SecretKey::from_seed("vehicle", 1).public().verifying_key().unwrap();
+    let key = SecretKey::from_seed("vehicle", 1)
+        .public()
+        .verifying_key()
+        .unwrap();
     let report = puts(&outputs).remove(0).verify(&town.chain, &key).unwrap();
     assert!(report.is_valid());
-    assert_eq!(report.observations.iter().map(|seen| seen.age_ms).collect::<Vec<_>>(), [1000, 600]);
+    assert_eq!(
+        report
+            .observations
+            .iter()
+            .map(|seen| seen.age_ms)
+            .collect::<Vec<_>>(),
+        [1000, 600]
+    );
 }
 
 #[test]
 fn a_full_bundle_does_not_wait() {
     let town = Town::new(4);
-    let mut vehicle = Vehicle::new(VehicleConfig { observations_max: 3, ..config(&town) }, Sequence(0));
+    let mut vehicle = Vehicle::new(
+        VehicleConfig {
+            observations_max: 3,
+            ..config(&town)
+        },
+        Sequence(0),
+    );
     vehicle.handle(at(0), Input::Link(true));
-    let sent: Vec<_> = (0..7).map(|ms| puts(&vehicle.handle(at(ms), sensed(ms))).len()).collect();
+    let sent: Vec<_> = (0..7)
+        .map(|ms| puts(&vehicle.handle(at(ms), sensed(ms))).len())
+        .collect();
     assert_eq!(sent, [0, 0, 1, 0, 0, 1, 0]);
-    assert_eq!(puts(&vehicle.handle(at(7), Input::Flush)).len(), 1, "and the last leaves with the engine");
+    assert_eq!(
+        puts(&vehicle.handle(at(7), Input::Flush)).len(),
+        1,
+        "and the last leaves with the engine"
+    );
 }
 
 #[test]
 fn a_named_segment_is_the_cell() {
     let town = Town::new(4);
     let mut vehicle = linked(&town);
-    let Input::Sensed(reading) = sensed(0) else { unreachable!() };
-    vehicle.handle(at(0), Input::Sensed(Sensed { segment: Some("46".into()), ..reading }));
+    let Input::Sensed(reading) = sensed(0) else {
+        unreachable!()
+    };
+    vehicle.handle(
+        at(0),
+        Input::Sensed(Sensed {
+            segment: Some("46".into()),
+            ..reading
+        }),
+    );
     let outputs = vehicle.handle(at(0), Input::Flush);
-    assert_eq!(puts(&outputs)[0].message.observations[0].cell, Cell::segment("46"));
+    assert_eq!(
+        puts(&outputs)[0].message.observations[0].cell,
+        Cell::segment("46")
+    );
 }
 
 #[test]
@@ -128,8 +177,15 @@ fn a_receipt_under_a_certified_head_is_final_in_either_order() {
     vehicle.handle(at(4000), Input::Receipt(only_first));
     assert_eq!(vehicle.waiting(), 2, "no head yet");
     assert_eq!(finalised(&vehicle.handle(at(4001), Input::Head(head))), [0]);
-    assert_eq!(finalised(&vehicle.handle(at(4002), Input::Receipt(notice.clone()))), [1]);
-    assert_eq!(finalised(&vehicle.handle(at(4003), Input::Receipt(notice))), [0; 0], "once");
+    assert_eq!(
+        finalised(&vehicle.handle(at(4002), Input::Receipt(notice.clone()))),
+        [1]
+    );
+    assert_eq!(
+        finalised(&vehicle.handle(at(4003), Input::Receipt(notice))),
+        [0; 0],
+        "once"
+    );
     assert_eq!(vehicle.waiting(), 0);
     assert_eq!(vehicle.counts().finalised[&Outcome::Counted], 2);
 }
@@ -141,7 +197,10 @@ fn a_forged_receipt_ticks_nothing_off() {
     report(&mut vehicle, 0);
     let (id, other) = (vehicle.id(), KeyId([9; 8]));
     // Under a head that says something else.
-    vehicle.handle(at(2000), Input::Head(town.head(1, output::root(&[receipt(other, 0)]))));
+    vehicle.handle(
+        at(2000),
+        Input::Head(town.head(1, output::root(&[receipt(other, 0)]))),
+    );
     vehicle.handle(at(2001), Input::Receipt(Town::notice(1, &[receipt(id, 0)])));
     // Under a head that too few signed.
     let mut head = town.head(2, output::root(&[receipt(id, 0)]));
@@ -149,13 +208,28 @@ fn a_forged_receipt_ticks_nothing_off() {
     vehicle.handle(at(2002), Input::Head(head));
     vehicle.handle(at(2003), Input::Receipt(Town::notice(2, &[receipt(id, 0)])));
     // Of another chain, and for another vehicle.
-    vehicle.handle(at(2004), Input::Head(Town::named("other", 4).head(3, output::root(&[receipt(id, 0)]))));
+    vehicle.handle(
+        at(2004),
+        Input::Head(Town::named("other", 4).head(3, output::root(&[receipt(id, 0)]))),
+    );
     vehicle.handle(at(2005), Input::Receipt(Town::notice(3, &[receipt(id, 0)])));
     vehicle.handle(at(2006), Input::Receipt(Town::notice(1, &[receipt(other, 0)])));
     assert_eq!(vehicle.waiting(), 1);
     assert!(vehicle.counts().finalised.is_empty());
-    let refused: Vec<_> = vehicle.counts().refused.iter().map(|(reason, count)| (*reason, *count)).collect();
-    assert_eq!(refused, [("head_of_other_chain", 1), ("head_without_quorum", 1), ("receipt_forged", 1)]);
+    let refused: Vec<_> = vehicle
+        .counts()
+        .refused
+        .iter()
+        .map(|(reason, count)| (*reason, *count))
+        .collect();
+    assert_eq!(
+        refused,
+        [
+            ("head_of_other_chain", 1),
+            ("head_without_quorum", 1),
+            ("receipt_forged", 1)
+        ]
+    );
 }
 
 #[test]
@@ -163,10 +237,16 @@ fn receipts_without_a_head_are_held_back_up_to_a_bound() {
     let town = Town::new(4);
     let mut vehicle = linked(&town);
     for height in 1..100 {
-        vehicle.handle(at(0), Input::Receipt(Town::notice(height, &[receipt(vehicle.id(), 0)])));
+        vehicle.handle(
+            at(0),
+            Input::Receipt(Town::notice(height, &[receipt(vehicle.id(), 0)])),
+        );
     }
     assert_eq!(vehicle.early.len(), EARLY_MAX);
-    assert_eq!(vehicle.counts().refused["receipt_without_head"], 99 - EARLY_MAX as u64);
+    assert_eq!(
+        vehicle.counts().refused["receipt_without_head"],
+        99 - EARLY_MAX as u64
+    );
 }
 
 #[test]
@@ -189,7 +269,10 @@ fn a_payment_is_told_once() {
     let outputs = [LedgerOutput::Payment(payment)];
     vehicle.handle(at(0), Input::Head(town.head(1, output::root(&outputs))));
     let notice = Town::notice(1, &outputs);
-    assert_eq!(vehicle.handle(at(1), Input::Receipt(notice.clone())), [Output::Paid(payment)]);
+    assert_eq!(
+        vehicle.handle(at(1), Input::Receipt(notice.clone())),
+        [Output::Paid(payment)]
+    );
     assert_eq!(vehicle.handle(at(2), Input::Receipt(notice)), []);
     assert_eq!(vehicle.counts().paid_micro, 7);
 }
@@ -203,7 +286,10 @@ fn a_process_with_many_vehicles_checks_a_head_once() {
     let head = town.head(1, output::root(&outputs));
     let certified = Certified::check(head, &town.chain, &town.members).unwrap();
     vehicle.handle(at(2000), Input::Certified(certified));
-    assert_eq!(finalised(&vehicle.handle(at(2001), Input::Receipt(Town::notice(1, &outputs)))), [0]);
+    assert_eq!(
+        finalised(&vehicle.handle(at(2001), Input::Receipt(Town::notice(1, &outputs)))),
+        [0]
+    );
 }
 
 #[test]

@@ -9,7 +9,6 @@ use milepost_incentives::Genesis;
 use milepost_node::message::{PeerMessage, ProposedBody};
 use milepost_node::store::Memory;
 use milepost_node::{Fatal, Input as NodeInput, Node, Now, Output as NodeOutput, Settings, VerifiedBatch, View};
-use milepost_rsu::slots::Slots;
 use milepost_rsu::unit::{self, Input as UnitInput, Output as UnitOutput, Unit};
 use milepost_wire::{Address, Block, Certificate, SecretKey};
 
@@ -99,8 +98,7 @@ impl Member {
         // Whoever waits for another's batch waits as much longer as batches take longer to leave.
         limits.handoff.wait_ms += scenario.ledger.batch_age_ms.saturating_sub(limits.batch.age_max_ms);
         limits.batch.age_max_ms = scenario.ledger.batch_age_ms;
-        let slots = Slots { genesis: genesis.time, slot_ms: genesis.params.slot_ms };
-        let unit = Unit::new(self.key.clone(), genesis.chain.clone(), slots, limits, node.view());
+        let unit = Unit::new(self.key.clone(), genesis.chain.clone(), limits, node.view());
         self.process = Some(Process { node, unit });
         Ok(outputs)
     }

@@ -37,6 +37,8 @@ pub struct Reading {
     pub look_every_ms: u64,
     /// Length of a slot.
     pub slot_ms: u64,
+    /// How far into a slot the world begins; `None` where slots follow the recording's clock.
+    pub slot_offset_ms: Option<u64>,
     /// Read no further; `None` reads all.
     pub duration_max_ms: Option<u64>,
 }
@@ -80,7 +82,10 @@ pub fn read(
     let (mut heard, mut zero_ms, mut end_ms) = (Heard::default(), None, 0);
     for record in records {
         let record = record?;
-        let zero_ms = *zero_ms.get_or_insert(record.time_ms / reading.slot_ms * reading.slot_ms);
+        let zero_ms = *zero_ms.get_or_insert(match reading.slot_offset_ms {
+            None => record.time_ms / reading.slot_ms * reading.slot_ms,
+            Some(_) => record.time_ms,
+        });
         let at_ms = record.time_ms - zero_ms;
         if reading.duration_max_ms.is_some_and(|max| at_ms >= max) {
             break;
@@ -125,7 +130,8 @@ impl Heard {
             return Ok(());
         };
         let speed_kmh = record.speed_m_s * 3.6;
-        let sum = self.sums.entry((road, (at_ms / reading.slot_ms) as u32)).or_default();
+        let slot = (at_ms + reading.slot_offset_ms.unwrap_or(0)) / reading.slot_ms;
+        let sum = self.sums.entry((road, slot as u32)).or_default();
         sum.speed_kmh += speed_kmh;
         sum.records += 1;
         self.times_ms.insert(at_ms);
@@ -209,6 +215,7 @@ mod tests {
             penetration,
             look_every_ms: 1000,
             slot_ms: 60_000,
+            slot_offset_ms: None,
             duration_max_ms: None,
         };
         read(reader, "trace", &reading, 1).expect("a world")

@@ -1,0 +1,480 @@
+//! Four members in virtual time: do they agree, and does one that falls come back?
+//!
+//! A small deterministic network of real cores over memory stores. The whole town, with its vehicles and
+//! adversaries, is in `sim`; here is what concerns the core alone.
+
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+
+use milepost_incentives::{Genesis, Params};
+use milepost_node::message::{BlockAnswer, PeerMessage};
+use milepost_node::node::{Input, Node, Now, Output, Settings, Want};
+use milepost_node::store::{Memory, Store};
+use milepost_node::{Fatal, VerifiedBatch};
+use milepost_wire::transaction::Enrolment;
+use milepost_wire::{
+    Address, Cell, ChainId, Hash, Heading, Height, Measure, Member, Members, Observation, Place, Report,
+    SecretKey, Sequence, Signed, Speed, Timestamp, decode, encode,
+};
+
+const START: u64 = 700_000_000_000;
+
+/// A message on its way: to whom, and what.
+type Event = (usize, Input);
+
+/// splitmix64: enough to shuffle a network.
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit
+    }
+}
+
+struct Cluster {
+    genesis: Genesis,
+    keys: Vec<SecretKey>,
+    vehicles: Vec<SecretKey>,
+    stores: Vec<Memory>,
+    nodes: Vec<Option<Node<Memory>>>,
+    now_ms: u64,
+    queue: BinaryHeap<std::cmp::Reverse<(u64, u64)>>,
+    events: BTreeMap<u64, Event>,
+    count: u64,
+    rng: Rng,
+    loss_permille: u64,
+    delay_ms: (u64, u64),
+    /// What each member ever signed: (member, height, round, precommit) to value.
+    votes: BTreeMap<(Address, Height, u32, bool), Option<Hash>>,
+    equivocations: usize,
+    blocks: BTreeMap<Height, Hash>,
+    batches: u64,
+}
+
+impl Cluster {
+    fn new(seed: u64, members: u64) -> Self {
+        let keys: Vec<_> = (0..members)
+            .map(|index| SecretKey::from_seed("cluster member", index))
+            .collect();
+        let vehicles: Vec<_> = (0..8)
+            .map(|index| SecretKey::from_seed("cluster vehicle", index))
+            .collect();
+        let member = |key: &SecretKey| Member {
+            key: key.public(),
+            provider: "test".into(),
+            power: 1,
+        };
+        let genesis = Genesis {
+            chain: ChainId::new("cluster").expect("an id"),
+            time: Timestamp::from_millis(START),
+            members: Members::new(keys.iter().map(member).collect()).expect("members"),
+            params: Params {
+                slot_ms: 2_000,
+                epoch_ms: 10_000,
+                ..Params::default()
+            },
+            vehicles: vehicles
+                .iter()
+                .zip(0..)
+                .map(|(key, group)| Enrolment {
+                    key: key.public(),
+                    group,
+                })
+                .collect(),
+        };
+        let mut cluster = Self {
+            genesis,
+            stores: keys.iter().map(|_| Memory::default()).collect(),
+            nodes: keys.iter().map(|_| None).collect(),
+            keys,
+            vehicles,
+            now_ms: 0,
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            count: 0,
+            rng: Rng(seed),
+            loss_permille: 0,
+            delay_ms: (2, 20),
+            votes: BTreeMap::new(),
+            equivocations: 0,
+            blocks: BTreeMap::new(),
+            batches: 0,
+        };
+        for index in 0..cluster.nodes.len() {
+            cluster.boot(index);
+        }
+        cluster
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            mono_ms: self.now_ms,
+            wall: Timestamp::from_millis(START + 1 + self.now_ms),
+        }
+    }
+
+    fn boot(&mut self, index: usize) {
+        let settings = Settings {
+            heartbeat_ms: 3_000,
+            ..Settings::default()
+        };
+        let (key, store) = (self.keys[index].clone(), self.stores[index].clone());
+        let (node, outputs) = Node::open(&self.genesis, key, settings, store, self.now()).expect("opens");
+        self.nodes[index] = Some(node);
+        self.carry(index, outputs);
+    }
+
+    fn crash(&mut self, index: usize) {
+        self.nodes[index] = None;
+        self.stores[index].crash();
+    }
+
+    fn post(&mut self, to: usize, input: Input) {
+        if self.rng.below(1000) < self.loss_permille {
+            return;
+        }
+        let (least, most) = self.delay_ms;
+        let at = self.now_ms + least + self.rng.below(most - least + 1);
+        self.count += 1;
+        self.events.insert(self.count, (to, input));
+        self.queue.push(std::cmp::Reverse((at, self.count)));
+    }
+
+    fn verified(&self, signed: milepost_wire::SignedBatch) -> Arc<VerifiedBatch> {
+        let author = *self
+            .genesis
+            .members
+            .point(&signed.message.author)
+            .expect("a member");
+        let key = |vehicle| {
+            let known = self.vehicles.iter().find(|key| key.key_id() == vehicle)?;
+            known.public().verifying_key().ok()
+        };
+        Arc::new(
+            VerifiedBatch::verify(signed, &self.genesis.chain, &author, key, |_| None).expect("verifies"),
+        )
+    }
+
+    fn carry(&mut self, from: usize, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Send { bytes, .. } => {
+                    let message: PeerMessage = decode(&bytes).expect("own messages decode");
+                    if let PeerMessage::Vote(vote) = &message
+                        && vote.voter == self.keys[from].address()
+                    {
+                        let key = (vote.voter, vote.height, vote.round, vote.precommit);
+                        let before = self.votes.insert(key, vote.value);
+                        self.equivocations += usize::from(before.is_some_and(|before| before != vote.value));
+                    }
+                    for to in (0..self.nodes.len()).filter(|to| *to != from) {
+                        let input = match &message {
+                            PeerMessage::Batch(signed) => Input::Batch(self.verified(signed.clone())),
+                            other => Input::Peer(other.clone()),
+                        };
+                        self.post(to, input);
+                    }
+                }
+                Output::Fetch(want) => {
+                    let peer =
+                        (from + 1 + self.rng.below(self.nodes.len() as u64 - 1) as usize) % self.nodes.len();
+                    if self.nodes[peer].is_some()
+                        && let Some(input) = self.answer(peer, want)
+                    {
+                        self.post(from, input);
+                    }
+                }
+                Output::Committed(view) => {
+                    let hash = view.head().expect("committed").header.hash();
+                    let before = self.blocks.insert(view.height(), hash);
+                    assert!(
+                        before.is_none_or(|before| before == hash),
+                        "two blocks at height {}",
+                        view.height()
+                    );
+                }
+                Output::Equivocated(_) => {}
+            }
+        }
+    }
+
+    fn answer(&self, peer: usize, want: Want) -> Option<Input> {
+        let store = &self.stores[peer];
+        Some(match want {
+            Want::Block(height) => {
+                let (block, certificate) = store.block(height).expect("reads")?;
+                let batches: Option<Vec<_>> = block
+                    .body
+                    .batches
+                    .iter()
+                    .map(|named| store.batch(&named.digest).expect("reads"))
+                    .collect();
+                let answer = BlockAnswer {
+                    block,
+                    certificate,
+                    batches: batches?,
+                };
+                let answer: BlockAnswer = decode(&encode(&answer)).expect("decodes");
+                let batches = answer
+                    .batches
+                    .into_iter()
+                    .map(|signed| self.verified(signed))
+                    .collect();
+                Input::Block {
+                    block: Box::new(answer.block),
+                    certificate: answer.certificate,
+                    batches,
+                }
+            }
+            Want::Body(hash) => {
+                let block = store.body(&hash).expect("reads")?;
+                Input::Peer(PeerMessage::Body(milepost_node::message::ProposedBody {
+                    round: 0,
+                    block,
+                }))
+            }
+            Want::Batch(digest) => Input::Batch(self.verified(store.batch(&digest).expect("reads")?)),
+        })
+    }
+
+    /// One vehicle reports a speed to one member, which batches it alone.
+    fn report(&mut self, vehicle: usize, member: usize) {
+        let place = Place::from_degrees(44.3, 8.8).expect("on the globe");
+        let heading = Heading::from_degrees(0.0);
+        let observation = Observation {
+            cell: Cell::at(place, heading),
+            place,
+            heading,
+            age_ms: 0,
+            measure: Measure::Speed(Speed::from_cm_per_s(1_000).expect("slow enough")),
+        };
+        self.batches += 1;
+        let now = self.now().wall;
+        let key = self.vehicles[vehicle].clone();
+        let report = Report {
+            version: Report::VERSION,
+            vehicle: key.key_id(),
+            sequence: Sequence(self.batches),
+            sent_at: now,
+            observations: vec![observation],
+        };
+        let chain = self.genesis.chain.clone();
+        let report = Signed::sign(report, &chain, &key);
+        let batch = VerifiedBatch::own(&self.keys[member], &chain, self.batches, now, vec![report]);
+        self.step(member, Input::Batch(Arc::new(batch))).expect("goes on");
+    }
+
+    fn step(&mut self, index: usize, input: Input) -> Result<(), Fatal> {
+        let now = self.now();
+        let Some(node) = self.nodes[index].as_mut() else {
+            return Ok(());
+        };
+        let outputs = node.handle(now, input)?;
+        self.carry(index, outputs);
+        Ok(())
+    }
+
+    fn run_until(&mut self, end_ms: u64) {
+        while self.now_ms < end_ms {
+            let wake = self
+                .nodes
+                .iter()
+                .flatten()
+                .map(Node::wake_at)
+                .min()
+                .unwrap_or(end_ms);
+            let message = self
+                .queue
+                .peek()
+                .map_or(u64::MAX, |std::cmp::Reverse((at, _))| *at);
+            let next = wake.min(message).max(self.now_ms);
+            if next > end_ms {
+                self.now_ms = end_ms;
+                return;
+            }
+            self.now_ms = next;
+            if message <= next {
+                let std::cmp::Reverse((_, number)) = self.queue.pop().expect("peeked");
+                let (to, input) = self.events.remove(&number).expect("posted");
+                self.step(to, input).expect("goes on");
+                continue;
+            }
+            for index in 0..self.nodes.len() {
+                if self.nodes[index]
+                    .as_ref()
+                    .is_some_and(|node| node.wake_at() <= next)
+                {
+                    self.step(index, Input::Wake).expect("goes on");
+                }
+            }
+        }
+    }
+
+    fn heights(&self) -> Vec<u64> {
+        self.nodes
+            .iter()
+            .map(|node| node.as_ref().map_or(0, |node| node.view().height().0))
+            .collect()
+    }
+}
+
+#[test]
+fn reports_are_committed_by_all_and_quiet_roads_make_few_blocks() {
+    let mut cluster = Cluster::new(1, 4);
+    for second in 1..=20 {
+        cluster.report((second % 8) as usize, (second % 4) as usize);
+        cluster.run_until(second * 500);
+    }
+    cluster.run_until(12_000);
+    let busy = cluster.heights();
+    assert!(busy.iter().all(|height| *height >= 10), "{busy:?}");
+    cluster.run_until(200_000);
+    let before = cluster.heights()[0];
+    cluster.run_until(230_000);
+    let quiet = cluster.heights()[0] - before;
+    assert!(
+        (8..=14).contains(&quiet),
+        "a heartbeat each 3 s makes about ten blocks in 30 s, found {quiet}"
+    );
+    let (first, rest) = cluster.nodes.split_first().expect("four");
+    let root = first.as_ref().expect("up").view().state_root();
+    assert!(rest.iter().flatten().all(|node| node.view().state_root() == root));
+}
+
+#[test]
+fn a_lossy_network_still_commits() {
+    for seed in 1..=10 {
+        let mut cluster = Cluster::new(seed, 4);
+        cluster.loss_permille = 150;
+        for second in 1..=20 {
+            cluster.report((second % 8) as usize, (second % 4) as usize);
+            cluster.run_until(second * 500);
+        }
+        cluster.run_until(60_000);
+        let heights = cluster.heights();
+        assert!(
+            heights.iter().all(|height| *height >= 8),
+            "seed {seed}: {heights:?}"
+        );
+        assert_eq!(cluster.equivocations, 0, "seed {seed}");
+    }
+}
+
+/// Crashes members in turn at random moments; says how often a member contradicted itself.
+fn crashes(seed: u64, forget_log: bool) -> (usize, Vec<u64>) {
+    let mut cluster = Cluster::new(seed, 4);
+    cluster.loss_permille = 50;
+    if forget_log {
+        cluster.stores.iter().for_each(Memory::forget_log_at_crash);
+    }
+    let mut down: Option<(usize, u64)> = None;
+    for tick in 1..=600u64 {
+        if tick % 5 == 0 {
+            cluster.report((tick % 8) as usize, (tick % 4) as usize);
+        }
+        cluster.run_until(tick * 50);
+        match down {
+            Some((index, until)) if until <= tick => {
+                cluster.boot(index);
+                down = None;
+            }
+            None if cluster.rng.below(4) == 0 => {
+                let index = cluster.rng.below(4) as usize;
+                cluster.crash(index);
+                down = Some((index, tick + 1 + cluster.rng.below(6)));
+            }
+            _ => {}
+        }
+    }
+    if let Some((index, _)) = down {
+        cluster.boot(index);
+    }
+    cluster.run_until(45_000);
+    (cluster.equivocations, cluster.heights())
+}
+
+#[test]
+fn a_member_that_crashes_says_again_what_it_said_and_catches_up() {
+    for seed in 1..=12 {
+        let (equivocations, heights) = crashes(seed, false);
+        assert_eq!(equivocations, 0, "seed {seed}");
+        let (least, most) = (
+            heights.iter().min().expect("four"),
+            heights.iter().max().expect("four"),
+        );
+        assert!(*least >= 12 && most - least <= 1, "seed {seed}: {heights:?}");
+    }
+}
+
+/// The negative control: with a disk that forgets the log, the check above must fail.
+#[test]
+fn a_forgotten_log_is_noticed() {
+    let caught = (1..=12).filter(|seed| crashes(*seed, true).0 > 0).count();
+    assert!(caught >= 9, "only {caught} of 12 runs without a log were caught");
+}
+
+#[test]
+fn all_members_lose_power_and_resume() {
+    let mut cluster = Cluster::new(3, 4);
+    for second in 1..=10 {
+        cluster.report((second % 8) as usize, (second % 4) as usize);
+        cluster.run_until(second * 500 + 130);
+    }
+    let before = cluster.heights();
+    (0..4).for_each(|index| cluster.crash(index));
+    cluster.queue.clear();
+    cluster.events.clear();
+    cluster.now_ms += 1_000;
+    (0..4).for_each(|index| cluster.boot(index));
+    assert_eq!(cluster.heights(), before, "what was committed is there");
+    cluster.report(1, 1);
+    cluster.run_until(20_000);
+    assert!(
+        cluster
+            .heights()
+            .iter()
+            .zip(&before)
+            .all(|(after, before)| after > before)
+    );
+    assert_eq!(cluster.equivocations, 0);
+}
+
+#[test]
+fn a_failing_disk_stops_the_member_before_it_speaks() {
+    let mut cluster = Cluster::new(4, 4);
+    cluster.run_until(3_500);
+    cluster.stores[2].fail_next_sync();
+    cluster.report(0, 0);
+    let mut stopped = None;
+    for at in 1..400 {
+        cluster.now_ms = 3_500 + at * 5;
+        let now = cluster.now();
+        let node = cluster.nodes[2].as_mut().expect("up");
+        if node.wake_at() <= now.mono_ms
+            && let Err(fatal) = node.handle(now, Input::Wake)
+        {
+            stopped = Some(fatal);
+            break;
+        }
+        while let Some(std::cmp::Reverse((due, number))) = cluster.queue.peek().copied() {
+            if due > cluster.now_ms {
+                break;
+            }
+            cluster.queue.pop();
+            let (to, input) = cluster.events.remove(&number).expect("posted");
+            if let Err(fatal) = cluster.step(to, input) {
+                assert_eq!(to, 2);
+                stopped = Some(fatal);
+            }
+        }
+        if stopped.is_some() {
+            break;
+        }
+    }
+    let stopped = stopped.expect("the member stops");
+    assert!(matches!(stopped, Fatal::Store(_)), "{stopped}");
+}
