@@ -60,14 +60,13 @@ pub(crate) fn is_near(tolerance: Option<Tolerance>, one: i64, other: i64) -> boo
 /// sorted words give it.
 #[derive(Clone, Debug)]
 pub(crate) struct Elsewhere {
-    tolerance: Option<Tolerance>,
     words: Vec<i64>,
     /// The sum of the words before each place.
     running: Vec<i64>,
 }
 
 impl Elsewhere {
-    pub(crate) fn new(tolerance: Option<Tolerance>, mut words: Vec<i64>) -> Self {
+    pub(crate) fn new(mut words: Vec<i64>) -> Self {
         words.sort_unstable();
         let mut running = Vec::with_capacity(words.len() + 1);
         running.push(0);
@@ -76,28 +75,24 @@ impl Elsewhere {
             sum = sum.saturating_add(word);
             running.push(sum);
         }
-        Self {
-            tolerance,
-            words,
-            running,
-        }
+        Self { words, running }
     }
 
     /// `b`: the mean closeness of `word` to these roads, without its own, which says `own`. `None` where no
     /// other road is left.
-    pub(crate) fn agreement(&self, word: i64, own: Option<i64>) -> Option<u64> {
-        let own_closeness = own.map_or(0, |own| closeness(self.tolerance, word, own));
+    pub(crate) fn agreement(&self, tolerance: Option<Tolerance>, word: i64, own: Option<i64>) -> Option<u64> {
+        let own_closeness = own.map_or(0, |own| closeness(tolerance, word, own));
         let count = self.words.len() as i64 - i64::from(own.is_some());
         if count <= 0 {
             return None;
         }
-        let sum = self.closeness_sum(word) - own_closeness;
-        Some(fraction(sum, count.saturating_mul(scale(self.tolerance))))
+        let sum = self.closeness_sum(tolerance, word) - own_closeness;
+        Some(fraction(sum, count.saturating_mul(scale(tolerance))))
     }
 
-    fn closeness_sum(&self, word: i64) -> i64 {
+    fn closeness_sum(&self, tolerance: Option<Tolerance>, word: i64) -> i64 {
         let below = |limit: i64| self.words.partition_point(|&other| other < limit);
-        let Some(tolerance) = self.tolerance else {
+        let Some(tolerance) = tolerance else {
             return (below(word.saturating_add(1)) - below(word)) as i64;
         };
         let (near, far) = (i64::from(tolerance.near), i64::from(tolerance.far));
@@ -110,7 +105,7 @@ impl Elsewhere {
         let falling = len(c, d)
             .saturating_mul(far.saturating_add(word))
             .saturating_sub(sum(c, d));
-        let level = len(b, c).saturating_mul(scale(self.tolerance));
+        let level = len(b, c).saturating_mul(scale(Some(tolerance)));
         rising.saturating_add(level).saturating_add(falling)
     }
 }
@@ -184,38 +179,43 @@ pub(crate) fn points(worth: u64, quality: i64) -> i64 {
 /// What was settled in one slot, by class of road.
 #[derive(Clone, Debug)]
 pub(crate) struct Settled {
-    tolerance: Option<Tolerance>,
     by_class: BTreeMap<usize, Elsewhere>,
     everywhere: Elsewhere,
 }
 
 impl Settled {
     /// From each road's class and word.
-    pub(crate) fn new(tolerance: Option<Tolerance>, roads: &[(usize, i64)]) -> Self {
+    pub(crate) fn new(roads: &[(usize, i64)]) -> Self {
         let mut by_class: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
         for &(class, word) in roads {
             by_class.entry(class).or_default().push(word);
         }
         let everywhere = roads.iter().map(|&(_, word)| word).collect();
         Self {
-            tolerance,
             by_class: by_class
                 .into_iter()
-                .map(|(class, words)| (class, Elsewhere::new(tolerance, words)))
+                .map(|(class, words)| (class, Elsewhere::new(words)))
                 .collect(),
-            everywhere: Elsewhere::new(tolerance, everywhere),
+            everywhere: Elsewhere::new(everywhere),
         }
     }
 
     /// `b` for a word on a road of `class` that says `own`, if anything; `known` is what a copy of the
     /// published map would say. Where the slot has no other road of the class, all roads are compared; where
     /// it has no other road, the published map.
-    pub(crate) fn anywhere(&self, class: usize, word: i64, own: Option<i64>, known: i64) -> u64 {
+    pub(crate) fn anywhere(
+        &self,
+        tolerance: Option<Tolerance>,
+        class: usize,
+        word: i64,
+        own: Option<i64>,
+        known: i64,
+    ) -> u64 {
         self.by_class
             .get(&class)
-            .and_then(|class| class.agreement(word, own))
-            .or_else(|| self.everywhere.agreement(word, own))
-            .unwrap_or_else(|| agreement(self.tolerance, word, known))
+            .and_then(|class| class.agreement(tolerance, word, own))
+            .or_else(|| self.everywhere.agreement(tolerance, word, own))
+            .unwrap_or_else(|| agreement(tolerance, word, known))
     }
 }
 
@@ -237,11 +237,11 @@ mod tests {
 
     #[test]
     fn a_road_without_company_is_compared_with_the_map() {
-        let alone = Settled::new(SPEED, &[(1, -500)]);
-        assert_eq!(alone.anywhere(1, -500, Some(-500), 0), 0, "news");
-        assert_eq!(alone.anywhere(1, 0, Some(-500), 0), Q, "a copy of the map");
-        let classes = Settled::new(SPEED, &[(1, -500), (2, -500)]);
-        assert_eq!(classes.anywhere(1, -500, Some(-500), 0), Q, "all roads");
+        let alone = Settled::new(&[(1, -500)]);
+        assert_eq!(alone.anywhere(SPEED, 1, -500, Some(-500), 0), 0, "news");
+        assert_eq!(alone.anywhere(SPEED, 1, 0, Some(-500), 0), Q, "a copy of the map");
+        let classes = Settled::new(&[(1, -500), (2, -500)]);
+        assert_eq!(classes.anywhere(SPEED, 1, -500, Some(-500), 0), Q, "all roads");
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
         ) {
             let tolerance = if code { None } else { SPEED };
             let slow: i64 = words.iter().map(|&other| closeness(tolerance, word, other)).sum();
-            prop_assert_eq!(Elsewhere::new(tolerance, words).closeness_sum(word), slow);
+            prop_assert_eq!(Elsewhere::new(words).closeness_sum(tolerance, word), slow);
         }
 
         #[test]
@@ -295,7 +295,7 @@ mod tests {
         fn no_word_overflows(words in prop::collection::vec(any::<i32>(), 0..10), word in any::<i64>(), near in any::<u16>()) {
             let tolerance = Some(Tolerance { near: near.into(), far: u32::from(near) + 1 });
             let words = words.into_iter().map(i64::from).collect();
-            let _ = Elsewhere::new(tolerance, words).agreement(word, Some(word));
+            let _ = Elsewhere::new(words).agreement(tolerance, word, Some(word));
         }
     }
 }

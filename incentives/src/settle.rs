@@ -15,7 +15,7 @@ use milepost_wire::time::Slot;
 use milepost_wire::{Cell, Kind};
 
 use crate::fixed::{narrow, narrow_signed, times};
-use crate::params::Params;
+use crate::params::{Params, Tolerance};
 use crate::reputation;
 use crate::score::{self, Quality, Settled};
 use crate::sighting::{ServedKey, Sighting, Spot, TallyKey};
@@ -34,18 +34,24 @@ struct Case {
     voices: Vec<Voice>,
     sightings: Vec<Sighting>,
     truth: Truth,
+    /// The weighted median, or plurality: what words are compared with.
     outcome: Option<Opinion>,
+    /// What is published, as a difference from `before`.
+    centre: Option<i64>,
+    /// The median distance of the words from the outcome.
+    spread: i64,
+    /// The kind's tolerance, widened by the spread.
+    tolerance: Option<Tolerance>,
 }
 
 /// Settles all items of `kind` in `slot`, and forgets what they rested on.
 pub(crate) fn settle(state: &mut State, kind: Kind, slot: Slot) -> Vec<Output> {
     let cases = cases(state, kind, slot);
     let settled = {
-        let tolerance = state.params().tolerance(kind);
         let outcomes = cases
             .iter()
             .filter_map(|case| case.outcome.map(|outcome| (case.class, outcome.word)));
-        Settled::new(tolerance, &outcomes.collect::<Vec<_>>())
+        Settled::new(&outcomes.collect::<Vec<_>>())
     };
     let mut outputs = Vec::new();
     for case in &cases {
@@ -117,16 +123,45 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
     } else {
         Truth::of_numbers(&voices, prior_weight)
     };
+    let outcome = truth.whole();
+    let spread = outcome.map_or(0, |outcome| truth::spread(distances(kind, &voices, outcome)));
+    let tolerance = params.tolerance(kind).map(|tolerance| tolerance.widened(spread));
+    let centre = outcome.map(|outcome| match tolerance {
+        None => outcome.word,
+        Some(_) => {
+            let counts = sightings.iter().map(|sighting| sighting.count());
+            let reach = params
+                .tolerance(kind)
+                .map_or(0, |tolerance| i64::from(tolerance.near))
+                .max(spread * 5 / 2);
+            truth::centre(&voices, counts, outcome.word, reach, prior_weight)
+        }
+    });
     Case {
         item,
         road,
         before,
         class: params.class(kind, usual),
-        outcome: truth.whole(),
+        outcome,
+        centre,
+        spread,
+        tolerance,
         voices,
         sightings,
         truth,
     }
+}
+
+/// How far each voice is from an outcome, with its weight; codes are equal or not.
+fn distances(kind: Kind, voices: &[Voice], outcome: Opinion) -> impl Iterator<Item = (i64, u64)> {
+    voices.iter().map(move |voice| {
+        let distance = if kind.is_category() {
+            i64::from(voice.word != outcome.word)
+        } else {
+            voice.word.abs_diff(outcome.word).min(1 << 32) as i64
+        };
+        (distance, voice.weight)
+    })
 }
 
 /// The published value, in the kind's unit.
@@ -136,20 +171,13 @@ fn value(case: &Case, outcome: Opinion) -> i32 {
     } else {
         case.before
     };
-    narrow_signed(base + outcome.word)
+    narrow_signed(base + case.centre.unwrap_or(outcome.word))
 }
 
 fn estimate(params: &Params, case: &Case, outcome: Opinion) -> Estimate {
     let value = value(case, outcome);
-    let tolerance = params.tolerance(case.item.kind);
-    let spread = truth::spread(case.voices.iter().map(|voice| {
-        let distance = match tolerance {
-            Some(_) => (voice.word - outcome.word).abs(),
-            None => i64::from(voice.word != outcome.word),
-        };
-        (distance, voice.weight)
-    }));
-    let half = tolerance.map_or(0, |tolerance| {
+    let spread = case.spread;
+    let half = params.tolerance(case.item.kind).map_or(0, |tolerance| {
         truth::interval_half(spread, tolerance.near, case.truth.groups())
     });
     Estimate {
@@ -211,8 +239,8 @@ fn score_case(state: &mut State, case: &Case, settled: &Settled, need: u64, outp
         let params = state.params();
         let others = case.truth.without(voice.group);
         let judged = others.map_or(Quality::default(), |others| {
-            let anywhere = settled.anywhere(case.class, voice.word, own, known);
-            score::quality(params.tolerance(kind), voice.word, others, anywhere)
+            let anywhere = settled.anywhere(case.tolerance, case.class, voice.word, own, known);
+            score::quality(case.tolerance, voice.word, others, anywhere)
         });
         let groups = others.map_or(0, |others| others.groups);
         let share = match members.get(&voice.group) {

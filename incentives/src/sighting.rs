@@ -91,6 +91,11 @@ impl Sighting {
         self.sum.div_euclid(i64::from(self.count.max(1)))
     }
 
+    /// How many observations it rests on: at one a second, the seconds that the vehicle spent there.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
     /// How old its observations were on average, in ms.
     pub(crate) fn age_ms(&self) -> u64 {
         self.age_sum_ms / u64::from(self.count.max(1))

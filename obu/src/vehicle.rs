@@ -73,6 +73,10 @@ pub struct Sensed {
 
 /// What happens to a vehicle.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "few are held at once, and a box a head buys nothing"
+)]
 pub enum Input {
     /// A sensor was read.
     Sensed(Sensed),

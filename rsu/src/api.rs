@@ -81,7 +81,10 @@ pub fn router(served: Arc<Served>) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .fallback(|| async {
-            ApiError::absent("there is no such route", "see /v1/status, /v1/picture, /v1/blocks/latest")
+            ApiError::absent(
+                "there is no such route",
+                "see /v1/status, /v1/picture, /v1/blocks/latest",
+            )
         })
         .method_not_allowed_fallback(|| async { ApiError::method() })
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
@@ -113,11 +116,14 @@ async fn status(State(served): State<Arc<Served>>) -> Json<Value> {
             })
         })
         .collect();
-    let (enrolled, quarantined) = state.vehicles().fold((0u64, 0u64), |(enrolled, quarantined), (_, vehicle)| {
-        let counts = u64::from(!vehicle.revoked);
-        let held = u64::from(!vehicle.revoked && vehicle.quarantine.is_some());
-        (enrolled + counts, quarantined + held)
-    });
+    let (enrolled, quarantined) =
+        state
+            .vehicles()
+            .fold((0u64, 0u64), |(enrolled, quarantined), (_, vehicle)| {
+                let counts = u64::from(!vehicle.revoked);
+                let held = u64::from(!vehicle.revoked && vehicle.quarantine.is_some());
+                (enrolled + counts, quarantined + held)
+            });
     let in_accounts = state.accounts().map(|(_, account)| account.balance);
     let not_vested = state.vehicles().map(|(_, vehicle)| vehicle.unvested);
     let held = in_accounts
@@ -164,7 +170,10 @@ async fn block(State(served): State<Arc<Served>>, path: Asked<String>) -> Answer
     read(served, move |served| {
         let Some((block, certificate)) = served.store.block(height)? else {
             let hint = format!("blocks 1 to {newest} are here");
-            return Ok(Err(ApiError::absent(format!("there is no block {height} yet"), hint)));
+            return Ok(Err(ApiError::absent(
+                format!("there is no block {height} yet"),
+                hint,
+            )));
         };
         let mut batches = Vec::with_capacity(block.body.batches.len());
         let mut reports = 0;
@@ -177,7 +186,13 @@ async fn block(State(served): State<Arc<Served>>, path: Asked<String>) -> Answer
             batches.push(json!({ "digest": named.digest, "author": named.author, "reports": count }));
         }
         let outputs = served.store.outputs(height)?.map_or(0, |outputs| outputs.len());
-        Ok(Ok(Json(describe_block(&block, &certificate, &batches, reports, outputs))))
+        Ok(Ok(Json(describe_block(
+            &block,
+            &certificate,
+            &batches,
+            reports,
+            outputs,
+        ))))
     })
     .await
 }
@@ -243,7 +258,10 @@ async fn picture(
     query: Result<Query<PictureQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
     let query = parameters(query, "bbox=W,S,E,N, kind, live=true or false, limit")?;
-    let area = query.bbox.as_deref().map(|text| parse::<Area>(text, "bbox=W,S,E,N in degrees"));
+    let area = query
+        .bbox
+        .as_deref()
+        .map(|text| parse::<Area>(text, "bbox=W,S,E,N in degrees"));
     let kind = query.kind.as_deref().map(parse_kind);
     let (area, kind) = (area.transpose()?, kind.transpose()?);
     let limit = query.limit.unwrap_or(FEATURES_MAX).min(FEATURES_MAX);
@@ -252,7 +270,10 @@ async fn picture(
         let since = clock::wall().minus(served.genesis.params.slot_ms);
         ("live", served.live().figures(area, kind, since))
     } else {
-        ("final", served.settled().figures(area, kind, Timestamp::default()))
+        (
+            "final",
+            served.settled().figures(area, kind, Timestamp::default()),
+        )
     };
     let truncated = figures.len() > limit;
     figures.truncate(limit);
@@ -271,14 +292,19 @@ async fn account(State(served): State<Arc<Served>>, path: Asked<String>) -> Answ
     let address: Address = parse(&segment(path)?, "an address of 40 hexadecimal digits")?;
     // Whoever never got anything has an empty account.
     let account = served.view().state().account(&address);
-    Ok(Json(json!({ "address": address, "balance": account.balance, "nonce": account.nonce })))
+    Ok(Json(
+        json!({ "address": address, "balance": account.balance, "nonce": account.nonce }),
+    ))
 }
 
 async fn vehicle(State(served): State<Arc<Served>>, path: Asked<String>) -> Answer {
     let id: KeyId = parse(&segment(path)?, "a key id of 16 hexadecimal digits")?;
     let view = served.view();
     let vehicle = view.state().vehicle(&id).ok_or_else(|| {
-        ApiError::absent(format!("{id} is not enrolled"), "see /v1/vehicles for those that are")
+        ApiError::absent(
+            format!("{id} is not enrolled"),
+            "see /v1/vehicles for those that are",
+        )
     })?;
     Ok(Json(describe_vehicle(id, vehicle)))
 }
@@ -312,7 +338,10 @@ async fn vehicles(
     query: Result<Query<VehiclesQuery>, QueryRejection>,
 ) -> Answer {
     let query = parameters(query, "after=KEYID, limit")?;
-    let after = query.after.as_deref().map(|text| parse::<KeyId>(text, "after=16 hexadecimal digits"));
+    let after = query
+        .after
+        .as_deref()
+        .map(|text| parse::<KeyId>(text, "after=16 hexadecimal digits"));
     let after = after.transpose()?;
     let limit = query.limit.unwrap_or(100).clamp(1, VEHICLES_MAX);
     let view = served.view();
@@ -325,7 +354,10 @@ async fn vehicles(
     let more = page.len() > limit;
     page.truncate(limit);
     let next = page.last().filter(|_| more).map(|(id, _)| **id);
-    let vehicles: Vec<Value> = page.iter().map(|(id, vehicle)| describe_vehicle(**id, vehicle)).collect();
+    let vehicles: Vec<Value> = page
+        .iter()
+        .map(|(id, vehicle)| describe_vehicle(**id, vehicle))
+        .collect();
     Ok(Json(json!({ "vehicles": vehicles, "next": next })))
 }
 
@@ -365,7 +397,10 @@ fn adds_up(scores: &[Score], payment: &Payment) -> bool {
     points == i128::from(payment.points) && parts.is_some_and(|parts| payment.amount <= parts)
 }
 
-async fn transaction(State(served): State<Arc<Served>>, body: Result<String, axum::extract::rejection::StringRejection>) -> Result<Response, ApiError> {
+async fn transaction(
+    State(served): State<Arc<Served>>,
+    body: Result<String, axum::extract::rejection::StringRejection>,
+) -> Result<Response, ApiError> {
     let expected = "the body is one signed transaction in hexadecimal, as `milepost-obu transfer` makes it";
     let body = body.map_err(|error| ApiError::bad(error.body_text(), expected))?;
     let digits = body.trim();
@@ -434,12 +469,17 @@ fn segment(path: Asked<String>) -> Result<String, ApiError> {
 }
 
 fn unreadable(error: &PathRejection) -> ApiError {
-    ApiError::bad(error.body_text(), "the path is UTF-8, percent-encoded where needed")
+    ApiError::bad(
+        error.body_text(),
+        "the path is UTF-8, percent-encoded where needed",
+    )
 }
 
 fn parameters<T>(query: Result<Query<T>, QueryRejection>, expected: &str) -> Result<T, ApiError> {
     let known = format!("known parameters are {expected}");
-    query.map(|Query(query)| query).map_err(|error| ApiError::bad(error.body_text(), known))
+    query
+        .map(|Query(query)| query)
+        .map_err(|error| ApiError::bad(error.body_text(), known))
 }
 
 fn parse<T: FromStr>(text: &str, expected: &str) -> Result<T, ApiError> {
@@ -448,5 +488,246 @@ fn parse<T: FromStr>(text: &str, expected: &str) -> Result<T, ApiError> {
 
 fn unexpected(text: &str, expected: &str) -> ApiError {
     let shown: String = text.chars().take(80).collect();
-    ApiError::bad(format!("expected {expected}, found {shown:?}"), "see the routes in the manual")
+    ApiError::bad(
+        format!("expected {expected}, found {shown:?}"),
+        "see the routes in the manual",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{self, Ledger};
+    use crate::status;
+    use milepost_node::VerifiedBatch;
+    use milepost_node::store::Rocks;
+    use milepost_wire::output::{Estimate, Item};
+    use milepost_wire::time::Slot;
+    use milepost_wire::{Signed, Transaction, Verified, encode};
+    use tokio::sync::{mpsc, watch};
+
+    /// A unit's API on a loopback port, over a ledger of one block with one report.
+    struct Site {
+        url: String,
+        transactions: mpsc::Receiver<Verified<Transaction>>,
+        _runtime: tokio::runtime::Runtime,
+        _views: watch::Sender<Arc<milepost_node::View>>,
+        _folder: tempfile::TempDir,
+    }
+
+    fn estimate() -> Estimate {
+        let seen = samples::observation(1400, 0);
+        Estimate {
+            item: Item {
+                slot: Slot(6),
+                cell: seen.cell,
+                kind: Kind::Speed,
+            },
+            value: 1400,
+            low: 1300,
+            high: 1500,
+            vehicles: 3,
+            weight: 65_536,
+            spread: 10,
+        }
+    }
+
+    fn site() -> Site {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Rocks::open(folder.path()).expect("an empty store");
+        let mut ledger = Ledger::open(store.clone());
+        let reports = vec![samples::report(1, 1)];
+        let batch = VerifiedBatch::own(
+            &samples::member_key(0),
+            &samples::chain(),
+            1,
+            samples::NOW,
+            reports,
+        );
+        let view = ledger.commit(Some(Arc::new(batch)));
+        let (views, newest) = watch::channel(view);
+        let (sender, transactions) = mpsc::channel(4);
+        let served = Served::new(samples::genesis(1), samples::member(0), store, newest, sender);
+        let served = Arc::new(served.expect("a sound store"));
+        served.tell(&[estimate()], clock::wall());
+
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        runtime.spawn(axum::serve(listener, router(served)).into_future());
+        Site {
+            url,
+            transactions,
+            _runtime: runtime,
+            _views: views,
+            _folder: folder,
+        }
+    }
+
+    impl Site {
+        fn get(&self, path: &str) -> Value {
+            status::ask(&self.url, path).unwrap_or_else(|error| panic!("{error}"))
+        }
+
+        /// The status and the body, whatever they are.
+        fn post(&self, path: &str, body: &str) -> (u16, Value) {
+            let agent: ureq::Agent = ureq::Agent::config_builder()
+                .http_status_as_error(false)
+                .build()
+                .into();
+            let mut response = agent
+                .post(format!("{}{path}", self.url))
+                .send(body)
+                .expect("an answer");
+            let status = response.status().as_u16();
+            (status, response.body_mut().read_json().expect("JSON"))
+        }
+
+        fn refused(&self, path: &str) -> u16 {
+            match status::ask(&self.url, path) {
+                Err(status::StatusError::Refused {
+                    status, error, hint, ..
+                }) => {
+                    assert!(!error.is_empty() && !hint.is_empty(), "{path}");
+                    status
+                }
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_status_has_the_shape_that_scripts_rely_on() {
+        let site = site();
+        let answer = site.get("/v1/status");
+        assert_eq!(answer["chain"], "test");
+        assert_eq!(answer["height"], 1);
+        assert_eq!(answer["state_root"].as_str().map(str::len), Some(64));
+        assert_eq!(answer["members"][0]["provider"], "provider-0");
+        assert_eq!(answer["members"][0]["power"], 1);
+        assert_eq!(answer["members"][0]["connected"], true);
+        assert_eq!(answer["peers"], 0);
+        assert!(answer["height_age_ms"].is_u64());
+        assert!(answer["picture"]["cells"].is_u64());
+        assert_eq!(answer["vehicles"], json!({ "enrolled": 10, "quarantined": 0 }));
+        assert_eq!(answer["supply"]["minted"], answer["supply"]["held"]);
+        assert!(status::describe(&site.url, answer).is_ok());
+    }
+
+    #[test]
+    fn a_block_tells_who_signed_and_what_it_holds() {
+        let site = site();
+        let block = site.get("/v1/blocks/latest");
+        assert_eq!(block, site.get("/v1/blocks/1"));
+        assert_eq!(block["certificate"]["signers"], json!([samples::member(0)]));
+        assert_eq!(
+            (&block["reports"], &block["batches"][0]["reports"]),
+            (&json!(1), &json!(1))
+        );
+        assert_eq!(site.refused("/v1/blocks/2"), 404);
+        assert_eq!(site.refused("/v1/blocks/0"), 404);
+    }
+
+    #[test]
+    fn the_picture_is_geojson_whose_rings_are_closed() {
+        let site = site();
+        let picture = site.get("/v1/picture?live=true&kind=speed&bbox=11.3,44.4,11.4,44.6");
+        let feature = &picture["features"][0];
+        assert_eq!(picture["type"], "FeatureCollection");
+        assert_eq!(feature["properties"]["speed_kmh"], 50.4);
+        assert_eq!(feature["properties"]["low_speed_kmh"], 46.8);
+        assert_eq!(feature["properties"]["direction"], "east");
+        let ring = feature["geometry"]["coordinates"][0].as_array().expect("a ring");
+        assert!(ring.len() >= 6 && ring.first() == ring.last());
+        for elsewhere in ["live=true&kind=hazard", "live=true&bbox=0,0,1,1", "live=false"] {
+            let picture = site.get(&format!("/v1/picture?{elsewhere}"));
+            assert_eq!(picture["features"], json!([]), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn vehicles_come_in_pages_that_meet() {
+        let site = site();
+        let (mut seen, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = site.get(&format!("/v1/vehicles?limit=3{after}"));
+            let ids = page["vehicles"].as_array().expect("a list");
+            seen.extend(
+                ids.iter()
+                    .map(|vehicle| vehicle["id"].as_str().expect("an id").to_owned()),
+            );
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => break,
+            }
+        }
+        assert!(seen.len() == 10 && seen.is_sorted());
+        let one = site.get(&format!("/v1/vehicles/{}", seen[0]));
+        assert_eq!(one["reputation"], 0.25);
+        assert_eq!(
+            site.get(&format!("/v1/explain/{}/0", seen[0]))["lines"],
+            json!([])
+        );
+    }
+
+    #[test]
+    fn a_signed_transaction_is_taken_and_nothing_else_is() {
+        let mut site = site();
+        let key = samples::vehicle_key(1);
+        let transaction = Transaction {
+            from: key.public(),
+            nonce: 0,
+            action: Action::Transfer {
+                to: samples::member(3),
+                amount: Amount::from_micro(1),
+            },
+        };
+        let signed = Signed::sign(transaction.clone(), &samples::chain(), &key);
+        let (status, answer) = site.post("/v1/transactions", &hex::encode(encode(signed.signed())));
+        assert_eq!((status, &answer["digest"]), (202, &json!(signed.digest())));
+        assert_eq!(
+            site.transactions.try_recv().expect("handed on").digest(),
+            signed.digest()
+        );
+
+        let elsewhere = milepost_wire::ChainId::new("elsewhere").expect("an id");
+        let strange = Signed::sign(transaction, &elsewhere, &key);
+        let strange = hex::encode(encode(strange.signed()));
+        for (body, expected) in [("", 400), ("zz", 400), ("00ff", 400), (strange.as_str(), 400)] {
+            assert_eq!(site.post("/v1/transactions", body).0, expected);
+        }
+        assert_eq!(
+            site.post("/v1/transactions", &"a".repeat(BODY_LEN_MAX + 1)).0,
+            400
+        );
+        assert_eq!(site.post("/v1/status", "").0, 405);
+    }
+
+    #[test]
+    fn bad_questions_are_answered_with_what_was_expected() {
+        let site = site();
+        for path in [
+            "/v1/blocks/-1",
+            "/v1/blocks/99999999999999999999",
+            "/v1/blocks/%ff",
+            "/v1/accounts/12",
+            "/v1/vehicles/zz",
+            "/v1/vehicles?limit=x",
+            "/v1/vehicles?after=1",
+            "/v1/explain/0000000000000000/x",
+            "/v1/picture?bbox=1,2,3",
+            "/v1/picture?kind=weather",
+            "/v1/picture?live=perhaps",
+            "/v1/picture?color=red",
+        ] {
+            assert_eq!(site.refused(path), 400, "{path}");
+        }
+        assert_eq!(site.refused("/v1/nothing"), 404);
+        assert_eq!(site.refused("/v1/vehicles/0000000000000000"), 404);
+        assert_eq!(site.refused("/v1/transactions"), 405);
+        let nobody = site.get("/v1/accounts/0x0000000000000000000000000000000000000000");
+        assert_eq!(nobody["balance"], "0.000000");
+    }
 }

@@ -211,7 +211,10 @@ mod tests {
             log: LogFormat::Json,
             ..Config::default()
         };
-        assert_eq!(Config::parse(&config.to_toml(), "test").expect("readable"), config);
+        assert_eq!(
+            Config::parse(&config.to_toml(), "test").expect("readable"),
+            config
+        );
     }
 
     #[test]

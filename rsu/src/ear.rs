@@ -247,12 +247,11 @@ pub fn verify(chain: &ChainId, bundle: Vec<Admitted>) -> Vec<Result<Verified<Rep
             let names = admitted
                 .iter()
                 .map(|one| (one.report.message.vehicle, one.report.message.sequence));
-            verify_many(chain, claims.collect())
-                .into_iter()
-                .zip(names)
-                .map(|(verdict, (vehicle, sequence))| {
+            verify_many(chain, claims.collect()).into_iter().zip(names).map(
+                |(verdict, (vehicle, sequence))| {
                     verdict.map_err(|_| Refusal::BadSignature { vehicle, sequence })
-                })
+                },
+            )
         })
         .collect()
 }
@@ -282,9 +281,7 @@ mod tests {
                 .position(|seed| samples::vehicle_key(seed).key_id() == id)
                 .map(|at| &roll[at])
         };
-        let admitted = ear
-            .admit(now, bytes, find)
-            .map_err(|refusal| refusal.label())?;
+        let admitted = ear.admit(now, bytes, find).map_err(|refusal| refusal.label())?;
         let verified = verify(&samples::chain(), vec![admitted]).remove(0);
         verified
             .and_then(|report| ear.accept(now, report))
@@ -330,7 +327,12 @@ mod tests {
         let mut ear = Ear::new(limits);
         let mut heard = |vehicle, sequence, mono_ms| {
             let now = Now { mono_ms, ..AT };
-            hear(&mut ear, now, &encode(samples::report(vehicle, sequence).signed())).err()
+            hear(
+                &mut ear,
+                now,
+                &encode(samples::report(vehicle, sequence).signed()),
+            )
+            .err()
         };
         assert_eq!([heard(1, 1, 0), heard(1, 2, 0)], [None, None]);
         assert_eq!(heard(1, 3, 0), Some("too_often"));

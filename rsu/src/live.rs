@@ -110,8 +110,14 @@ impl Live {
             if !self.items.contains(&item) {
                 self.items.insert(item, Road::default());
             }
-            let road = self.items.touch(&item).expect("it was there, or was just put there");
-            let newest = road.voices.get(&report.vehicle).is_none_or(|voice| voice.at <= at);
+            let road = self
+                .items
+                .touch(&item)
+                .expect("it was there, or was just put there");
+            let newest = road
+                .voices
+                .get(&report.vehicle)
+                .is_none_or(|voice| voice.at <= at);
             if newest {
                 let value = seen.measure.value();
                 road.voices.insert(report.vehicle, Voice { at, value, weight });

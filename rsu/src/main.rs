@@ -117,10 +117,24 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("milepost-rsu: {error:#}");
+            eprintln!("milepost-rsu: {}", explain(&error));
             ExitCode::from(if is_unreadable(&error) { 2 } else { 1 })
         }
     }
+}
+
+/// The error and its causes, each said once.
+fn explain(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| {
+        let cause = cause.to_string();
+        if told.is_empty() {
+            cause
+        } else if told.contains(&cause) {
+            told
+        } else {
+            format!("{told}: {cause}")
+        }
+    })
 }
 
 /// Whether the fault lies in what was given rather than in what happened.
@@ -235,7 +249,7 @@ fn signalled() -> std::io::Result<impl Future<Output = ()>> {
 fn start_logging(config: &Config) {
     let filter = EnvFilter::try_from_env("MILEPOST_LOG")
         .or_else(|_| EnvFilter::try_from_default_env())
-        .unwrap_or_else(|_| EnvFilter::new("info,zenoh=warn"));
+        .unwrap_or_else(|_| EnvFilter::new("info,zenoh=warn,arc_malachitebft_core_consensus=warn"));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -272,10 +286,7 @@ fn verify(home: &Home, json: bool) -> Outcome {
     if json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
-        println!(
-            "height      {}\nstate root  {}",
-            report.height, report.state_root
-        );
+        println!("height      {}\nstate root  {}", report.height, report.state_root);
         println!("reports     {}", report.reports);
         println!(
             "tokens      {} minted, {} burned",

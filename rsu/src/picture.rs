@@ -183,7 +183,10 @@ mod tests {
         ] {
             assert!(text.parse::<Area>().is_err(), "{text}");
         }
-        assert!("179, -1, -179, 1".parse::<Area>().is_ok(), "across the antimeridian");
+        assert!(
+            "179, -1, -179, 1".parse::<Area>().is_ok(),
+            "across the antimeridian"
+        );
     }
 
     proptest! {

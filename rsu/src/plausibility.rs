@@ -264,7 +264,10 @@ mod tests {
 
     #[test]
     fn an_ordinary_drive_passes() {
-        let first = judge(&report(NOW.minus(1000), vec![seen(44.4940, 11.3430, 1400, 0)]), None);
+        let first = judge(
+            &report(NOW.minus(1000), vec![seen(44.4940, 11.3430, 1400, 0)]),
+            None,
+        );
         // 0.0002° of longitude are 16 m here.
         let second = judge(&report(NOW, vec![seen(44.4940, 11.3432, 1400, 0)]), first.ok());
         assert_eq!(second.map(|trace| trace.at), Ok(NOW));
@@ -314,7 +317,11 @@ mod tests {
 
     #[test]
     fn a_jump_is_refused_between_reports_and_within_one() {
-        let before = judge(&report(NOW.minus(1000), vec![seen(44.494, 11.343, 1400, 0)]), None).ok();
+        let before = judge(
+            &report(NOW.minus(1000), vec![seen(44.494, 11.343, 1400, 0)]),
+            None,
+        )
+        .ok();
         // 0.01° of latitude are 1.1 km.
         let there = report(NOW, vec![seen(44.504, 11.343, 1400, 0)]);
         assert_eq!(judge(&there, before), Err("jump"));

@@ -136,10 +136,7 @@ fn picture_proofs(served: &Served, parameters: &str) -> Result<Vec<Vec<u8>>, Str
     outputs_proofs(served, &places)
 }
 
-fn outputs_proofs(
-    served: &Served,
-    places: &[milepost_node::store::Place],
-) -> Result<Vec<Vec<u8>>, String> {
+fn outputs_proofs(served: &Served, places: &[milepost_node::store::Place]) -> Result<Vec<Vec<u8>>, String> {
     let mut answers = Vec::new();
     for some in places.chunks(OutputsProof::OUTPUTS_MAX) {
         let proofs = prove_outputs(&served.store, some).map_err(|error| error.to_string())?;

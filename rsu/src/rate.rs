@@ -44,7 +44,10 @@ impl Bucket {
         let elapsed_ms = now_ms.saturating_sub(self.filled_at_ms);
         // One message a second is one thousandth a millisecond.
         let gained = elapsed_ms.saturating_mul(u64::from(rate.per_second));
-        self.level = self.level.saturating_add(gained).min(u64::from(rate.burst) * 1000);
+        self.level = self
+            .level
+            .saturating_add(gained)
+            .min(u64::from(rate.burst) * 1000);
         self.filled_at_ms = self.filled_at_ms.max(now_ms);
         if self.level < 1000 {
             return false;

@@ -206,10 +206,7 @@ fn zenoh_config(config: &Config) -> zenoh::Result<zenoh::Config> {
         ("scouting/multicast/enabled", "false".into()),
         ("scouting/gossip/enabled", "false".into()),
         ("transport/link/tx/lease", "2000".into()),
-        (
-            "transport/link/rx/max_message_size",
-            MESSAGE_LEN_MAX.to_string(),
-        ),
+        ("transport/link/rx/max_message_size", MESSAGE_LEN_MAX.to_string()),
     ] {
         zenoh.insert_json5(key, &value)?;
     }
@@ -247,10 +244,9 @@ impl Core {
     fn run(mut self) {
         while !*self.ended.borrow() {
             let now_ms = self.clock.now().mono_ms;
-            let wait_ms = self
-                .unit
-                .wake_at()
-                .map_or(SLEEP_MAX_MS, |at_ms| at_ms.saturating_sub(now_ms).min(SLEEP_MAX_MS));
+            let wait_ms = self.unit.wake_at().map_or(SLEEP_MAX_MS, |at_ms| {
+                at_ms.saturating_sub(now_ms).min(SLEEP_MAX_MS)
+            });
             match self.waiting.recv_timeout(Duration::from_millis(wait_ms)) {
                 Ok(event) => self.take(event),
                 Err(RecvTimeoutError::Timeout) => self.step(Input::Wake),
@@ -279,6 +275,8 @@ impl Core {
             Some(Event::Committed(view)) => {
                 self.served.settle(&view);
                 self.step(Input::Committed(view));
+                let finality = self.unit.finality();
+                self.served.update(|readings| readings.finality = finality);
             }
             Some(Event::Report(_)) | None => {}
         }
@@ -316,7 +314,11 @@ impl Core {
                         estimate,
                     };
                     let signed = Signed::sign(figure, chain, &self.key).into_signed();
-                    self.put(topic::live(chain, estimate.item.cell), encode(&signed), Priority::Data);
+                    self.put(
+                        topic::live(chain, estimate.item.cell),
+                        encode(&signed),
+                        Priority::Data,
+                    );
                 }
             }
             Output::Receipts(vehicle, notice) => {
@@ -326,11 +328,7 @@ impl Core {
     }
 
     fn put(&self, key: String, bytes: Vec<u8>, priority: Priority) {
-        let put = Put {
-            key,
-            bytes,
-            priority,
-        };
+        let put = Put { key, bytes, priority };
         if self.sender.try_send(put).is_err() {
             tracing::debug!("a message was not published: too many wait");
         }
@@ -374,7 +372,10 @@ async fn listen(
     tokio::spawn(async move {
         while let Some(bytes) = checking.recv().await {
             let refused = match decode::<SignedTransaction>(&bytes) {
-                Ok(signed) => served.take_transaction(signed).err().map(|error| error.to_string()),
+                Ok(signed) => served
+                    .take_transaction(signed)
+                    .err()
+                    .map(|error| error.to_string()),
                 Err(error) => Some(error.to_string()),
             };
             if let Some(reason) = refused {
@@ -387,12 +388,7 @@ async fn listen(
 
 /// Carries what goes out. Nothing that fans out may block.
 async fn publish(session: Session, mut sending: mpsc::Receiver<Put>) {
-    while let Some(Put {
-        key,
-        bytes,
-        priority,
-    }) = sending.recv().await
-    {
+    while let Some(Put { key, bytes, priority }) = sending.recv().await {
         let put = session
             .put(key, bytes)
             .congestion_control(CongestionControl::Drop)

@@ -157,9 +157,7 @@ impl Served {
                 chain: self.genesis.chain.clone(),
             })?;
         let digest = verified.digest();
-        self.transactions
-            .try_send(verified)
-            .map_err(|_| NotTaken::Busy)?;
+        self.transactions.try_send(verified).map_err(|_| NotTaken::Busy)?;
         Ok(digest)
     }
 }

@@ -162,7 +162,11 @@ pub fn describe(api: &str, status: Value) -> Result<String, StatusError> {
     );
     line(
         "members",
-        format!("{}, {} of the others connected", status.members.len(), status.peers),
+        format!(
+            "{}, {} of the others connected",
+            status.members.len(),
+            status.peers
+        ),
     );
     for member in status.members {
         let presence = if member.connected { "connected" } else { "absent" };

@@ -334,8 +334,10 @@ mod tests {
         let mut unit = unit(ledger.view(), Limits::default());
 
         let outputs = unit.handle(at(1000), Input::Heard(vec![said(1, 1), said(2, 1)]));
-        assert!(matches!(&outputs[..], [Output::Accepted(reports), Output::Live(told)]
-            if reports.len() == 2 && told.len() == 1 && told[0].vehicles == 2));
+        assert!(
+            matches!(&outputs[..], [Output::Accepted(reports), Output::Live(told)]
+            if reports.len() == 2 && told.len() == 1 && told[0].vehicles == 2)
+        );
 
         assert_eq!(unit.wake_at(), Some(1100));
         let batch = batches(&unit.handle(at(1100), Input::Wake)).remove(0);

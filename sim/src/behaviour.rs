@@ -49,7 +49,10 @@ pub enum Say {
 }
 
 /// How a vehicle behaves. Parameters as in [`SPECS`].
-#[expect(missing_docs, reason = "SPECS describes every parameter, and is what users are shown")]
+#[expect(
+    missing_docs,
+    reason = "SPECS describes every parameter, and is what users are shown"
+)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Behaviour {
     /// Says what it sees.
@@ -67,7 +70,11 @@ pub enum Behaviour {
     /// Lies in some reports only.
     Camouflage { lie_share: f64, offset_kmh: f64 },
     /// Is honest for a while, then lies for a while.
-    OnOff { honest_minutes: f64, lying_minutes: f64, offset_kmh: f64 },
+    OnOff {
+        honest_minutes: f64,
+        lying_minutes: f64,
+        offset_kmh: f64,
+    },
     /// Lies on some roads only, the same for the whole fleet.
     Target { roads_share: f64, offset_kmh: f64 },
     /// Tells the same invented jam as its fellows.
@@ -127,7 +134,10 @@ pub const SPECS: &[Spec] = &[
             parameter("low_kmh", 3.0, "the slowest it draws"),
             parameter("high_kmh", 90.0, "the fastest it draws"),
         ],
-        build: |p| Behaviour::Random { low_kmh: p[0], high_kmh: p[1] },
+        build: |p| Behaviour::Random {
+            low_kmh: p[0],
+            high_kmh: p[1],
+        },
     },
     Spec {
         name: "constant",
@@ -150,8 +160,14 @@ pub const SPECS: &[Spec] = &[
     Spec {
         name: "camouflage",
         about: "lies in some of its reports",
-        parameters: &[parameter("lie_share", 0.2, "the share of reports that are lies"), OFFSET],
-        build: |p| Behaviour::Camouflage { lie_share: p[0], offset_kmh: p[1] },
+        parameters: &[
+            parameter("lie_share", 0.2, "the share of reports that are lies"),
+            OFFSET,
+        ],
+        build: |p| Behaviour::Camouflage {
+            lie_share: p[0],
+            offset_kmh: p[1],
+        },
     },
     Spec {
         name: "on_off",
@@ -161,25 +177,45 @@ pub const SPECS: &[Spec] = &[
             parameter("lying_minutes", 25.0, "how long it then lies"),
             OFFSET,
         ],
-        build: |p| Behaviour::OnOff { honest_minutes: p[0], lying_minutes: p[1], offset_kmh: p[2] },
+        build: |p| Behaviour::OnOff {
+            honest_minutes: p[0],
+            lying_minutes: p[1],
+            offset_kmh: p[2],
+        },
     },
     Spec {
         name: "target",
         about: "lies on some roads only, the whole fleet on the same ones",
-        parameters: &[parameter("roads_share", 0.1, "the share of roads it lies about"), OFFSET],
-        build: |p| Behaviour::Target { roads_share: p[0], offset_kmh: p[1] },
+        parameters: &[
+            parameter("roads_share", 0.1, "the share of roads it lies about"),
+            OFFSET,
+        ],
+        build: |p| Behaviour::Target {
+            roads_share: p[0],
+            offset_kmh: p[1],
+        },
     },
     Spec {
         name: "collude",
         about: "tells the same invented jam as its fellows: they agree with one another",
-        parameters: &[parameter("slower_kmh", 30.0, "how much slower than usual the jam is")],
+        parameters: &[parameter(
+            "slower_kmh",
+            30.0,
+            "how much slower than usual the jam is",
+        )],
         build: |p| Behaviour::Collude { slower_kmh: p[0] },
     },
     Spec {
         name: "ghost",
         about: "claims roads it is not on, at their published speed",
-        parameters: &[parameter("elsewhere_share", 1.0, "the share of reports from elsewhere")],
-        build: |p| Behaviour::Ghost { elsewhere_share: p[0] },
+        parameters: &[parameter(
+            "elsewhere_share",
+            1.0,
+            "the share of reports from elsewhere",
+        )],
+        build: |p| Behaviour::Ghost {
+            elsewhere_share: p[0],
+        },
     },
     Spec {
         name: "replay",
@@ -230,10 +266,13 @@ impl Behaviour {
     /// [`NoSuchBehaviour`].
     pub fn named(name: &str, given: &BTreeMap<String, f64>) -> Result<Self, NoSuchBehaviour> {
         let names = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>().join(", ");
-        let spec = SPECS.iter().find(|spec| spec.name == name).ok_or_else(|| NoSuchBehaviour::Name {
-            found: name.to_owned(),
-            known: names(&mut SPECS.iter().map(|spec| spec.name)),
-        })?;
+        let spec = SPECS
+            .iter()
+            .find(|spec| spec.name == name)
+            .ok_or_else(|| NoSuchBehaviour::Name {
+                found: name.to_owned(),
+                known: names(&mut SPECS.iter().map(|spec| spec.name)),
+            })?;
         let known = |found: &str| spec.parameters.iter().any(|parameter| parameter.name == found);
         if let Some(found) = given.keys().find(|found| !known(found)) {
             return Err(NoSuchBehaviour::Parameter {
@@ -268,18 +307,20 @@ impl Behaviour {
             Self::Constant { speed_kmh } => Say::Here(speed_kmh),
             Self::ClassMean => Say::Here(seen.class_mean_kmh),
             Self::Copycat => Say::Here(seen.known_kmh()),
-            Self::Camouflage { lie_share, offset_kmh } if rng.chance(lie_share) => lie(offset_kmh),
-            Self::OnOff { honest_minutes, lying_minutes, offset_kmh }
-                if seen.minute % (honest_minutes + lying_minutes) >= honest_minutes =>
-            {
-                lie(offset_kmh)
-            }
+            Self::Camouflage {
+                lie_share,
+                offset_kmh,
+            } if rng.chance(lie_share) => lie(offset_kmh),
+            Self::OnOff {
+                honest_minutes,
+                lying_minutes,
+                offset_kmh,
+            } if seen.minute % (honest_minutes + lying_minutes) >= honest_minutes => lie(offset_kmh),
             // A hash of the road, so that the fleet agrees on its targets without a word.
-            Self::Target { roads_share, offset_kmh }
-                if Rng::fork(0, "target", seen.road as u64).chance(roads_share) =>
-            {
-                lie(offset_kmh)
-            }
+            Self::Target {
+                roads_share,
+                offset_kmh,
+            } if Rng::fork(0, "target", seen.road as u64).chance(roads_share) => lie(offset_kmh),
             Self::Camouflage { .. } | Self::OnOff { .. } | Self::Target { .. } => truth,
             Self::Collude { slower_kmh } => Say::Here(seen.class_mean_kmh - slower_kmh),
             Self::Ghost { elsewhere_share } if rng.chance(elsewhere_share) => {
@@ -326,31 +367,57 @@ mod tests {
     };
 
     fn named(name: &str, given: &[(&str, f64)]) -> Result<Behaviour, NoSuchBehaviour> {
-        Behaviour::named(name, &given.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect())
+        Behaviour::named(
+            name,
+            &given
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), *value))
+                .collect(),
+        )
     }
 
     #[test]
     fn every_behaviour_can_be_named_and_says_something() {
         for spec in SPECS {
             let behaviour = named(spec.name, &[]).expect(spec.name);
-            assert_ne!(behaviour.say(&SEEN, &mut Rng::new(1)), Say::Nothing, "{}", spec.name);
+            assert_ne!(
+                behaviour.say(&SEEN, &mut Rng::new(1)),
+                Say::Nothing,
+                "{}",
+                spec.name
+            );
         }
     }
 
     #[test]
     fn parameters_replace_defaults_and_unknown_ones_are_refused() {
-        assert_eq!(named("bias", &[("offset_kmh", 5.0)]), Ok(Behaviour::Bias { offset_kmh: 5.0 }));
-        let error = named("bias", &[("offset", 5.0)]).expect_err("no such parameter").to_string();
+        assert_eq!(
+            named("bias", &[("offset_kmh", 5.0)]),
+            Ok(Behaviour::Bias { offset_kmh: 5.0 })
+        );
+        let error = named("bias", &[("offset", 5.0)])
+            .expect_err("no such parameter")
+            .to_string();
         assert_eq!(error, "bias takes offset_kmh, found \"offset\"");
-        let error = named("honest", &[("x", 5.0)]).expect_err("no such parameter").to_string();
+        let error = named("honest", &[("x", 5.0)])
+            .expect_err("no such parameter")
+            .to_string();
         assert_eq!(error, "honest takes no parameters, found \"x\"");
-        assert!(named("saint", &[]).expect_err("no such name").to_string().contains("camouflage"));
+        assert!(
+            named("saint", &[])
+                .expect_err("no such name")
+                .to_string()
+                .contains("camouflage")
+        );
         assert!(named("camouflage", &[("lie_share", 1.5)]).is_err());
     }
 
     #[test]
     fn who_does_not_look_says_nothing_of_the_road() {
-        let elsewhere = Seen { reading_kmh: 10.0, ..SEEN };
+        let elsewhere = Seen {
+            reading_kmh: 10.0,
+            ..SEEN
+        };
         for name in ["random", "constant", "class_mean", "copycat", "collude", "ghost"] {
             let behaviour = named(name, &[]).expect(name);
             let say = |seen: &Seen| behaviour.say(seen, &mut Rng::new(4));
@@ -376,6 +443,9 @@ mod tests {
     fn on_and_off_follow_the_clock() {
         let on_off = named("on_off", &[]).expect("a behaviour");
         let say = |minute: f64| on_off.say(&Seen { minute, ..SEEN }, &mut Rng::new(1));
-        assert_eq!((say(10.0), say(30.0), say(60.0)), (Say::Here(50.0), Say::Here(25.0), Say::Here(50.0)));
+        assert_eq!(
+            (say(10.0), say(30.0), say(60.0)),
+            (Say::Here(50.0), Say::Here(25.0), Say::Here(50.0))
+        );
     }
 }

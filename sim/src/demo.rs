@@ -11,20 +11,23 @@ mod consortium;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use milepost_incentives::Genesis;
 use milepost_obu::source::FcdReader;
 use milepost_wire::output::Outcome;
-use milepost_wire::{Amount, Cell, Hash};
+use milepost_wire::{Amount, Cell, Hash, KeyId, SecretKey, Timestamp};
 use serde_json::Value;
 
 use self::consortium::Consortium;
 use crate::behaviour::Behaviour;
 use crate::driver::{self, Company, Sensor};
-use crate::figures::{self, Figures, Invariants, Item, LedgerFigures, MemberFigures, Published, ReportFigures, RewardFigures, VehicleRow};
+use crate::figures::{
+    self, Figures, Invariants, Item, LedgerFigures, MemberFigures, Published, ReportFigures, RewardFigures,
+    VehicleRow,
+};
 use crate::player::{self, Picture, Player, Tally};
 use crate::progress;
 use crate::scenario::{Fleet, Size};
@@ -40,6 +43,8 @@ const SLOT_MS: u64 = 30_000;
 const EPOCH_MS: u64 = 30_000;
 /// How long observations are fresh, and so how long after its end an epoch is paid.
 const FRESH_MS: u64 = 15_000;
+/// How long the vehicles have for connecting before they start.
+const CONNECT_MAX_MS: u64 = 3_000;
 /// How long after the last report the last epoch may take to be paid.
 const PAID_MAX: Duration = Duration::from_secs(75);
 /// How often members are asked for the picture while the vehicles drive.
@@ -88,7 +93,9 @@ pub struct Usage(pub String);
 /// Reads `LAT,LON`.
 pub(crate) fn parse_origin(text: &str) -> Result<(f64, f64), String> {
     let number = |text: &str| text.trim().parse::<f64>().ok();
-    let pair = text.split_once(',').and_then(|(lat, lon)| Some((number(lat)?, number(lon)?)));
+    let pair = text
+        .split_once(',')
+        .and_then(|(lat, lon)| Some((number(lat)?, number(lon)?)));
     pair.ok_or_else(|| format!("expected LAT,LON in degrees such as 44.30,8.80, found {text:?}"))
 }
 
@@ -99,7 +106,10 @@ pub(crate) fn parse_origin(text: &str) -> Result<(f64, f64), String> {
 /// [`Usage`], or what the world did to us.
 pub fn run(options: &Options) -> anyhow::Result<bool> {
     check(options)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         tokio::select! {
             done = demo(options) => done,
@@ -130,7 +140,10 @@ fn check(options: &Options) -> anyhow::Result<()> {
         return usage("expected at least 1 vehicle, found 0".into());
     }
     if !(0.0..=1.0).contains(&options.liars) {
-        return usage(format!("expected a share of liars from 0 to 1, found {}", options.liars));
+        return usage(format!(
+            "expected a share of liars from 0 to 1, found {}",
+            options.liars
+        ));
     }
     if !(0.1..=60.0).contains(&options.minutes) {
         return usage(format!("expected 0.1 to 60 minutes, found {}", options.minutes));
@@ -142,7 +155,10 @@ fn check(options: &Options) -> anyhow::Result<()> {
 fn world(options: &Options, offset_ms: u64) -> anyhow::Result<World> {
     let usage = |error: &dyn std::fmt::Display| Usage(error.to_string());
     let (records, name) = match &options.fcd {
-        None => (FcdReader::new(TOWN, "the bundled recording", Some(TOWN_ORIGIN)), "the bundled recording".to_owned()),
+        None => (
+            FcdReader::new(TOWN, "the bundled recording", Some(TOWN_ORIGIN)),
+            "the bundled recording".to_owned(),
+        ),
         Some(file) => (FcdReader::open(file, options.origin), file.display().to_string()),
     };
     let reading = fcd::Reading {
@@ -153,8 +169,13 @@ fn world(options: &Options, offset_ms: u64) -> anyhow::Result<World> {
         slot_offset_ms: Some(offset_ms),
         duration_max_ms: Some((options.minutes * 60_000.0) as u64),
     };
-    let world = fcd::read(records.map_err(|error| usage(&error))?, &name, &reading, options.seed)
-        .map_err(|error| usage(&error))?;
+    let world = fcd::read(
+        records.map_err(|error| usage(&error))?,
+        &name,
+        &reading,
+        options.seed,
+    )
+    .map_err(|error| usage(&error))?;
     Ok(world.with_reporters(options.vehicles, options.seed))
 }
 
@@ -182,8 +203,11 @@ fn overrides() -> Vec<String> {
         format!("params.epoch_ms={EPOCH_MS}"),
         // A vehicle meets fewer items in half a minute than in an hour: as many are a full epoch of evidence.
         "params.evidence_full=4".into(),
-        "params.evaluated_min=12".into(),
-        "config.log=text".into(),
+        // Cars stop and go at lights: within half a minute even honest ones see a road differently.
+        "params.speed.far=625".into(),
+        "params.speed.near=208".into(),
+        // What a new chain takes for known is a guess: it hardly counts.
+        "params.prior_weight=1000".into(),
     ];
     for kind in ["speed", "congestion", "humidity", "hazard"] {
         settings.push(format!("params.freshness_ms.{kind}={FRESH_MS}"));
@@ -195,8 +219,15 @@ async fn demo(options: &Options) -> anyhow::Result<bool> {
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let count = world(options, 0)?.vehicles.len();
     let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let folder = options.home.clone().unwrap_or_else(|| temporary.path().join("town"));
-    eprintln!("starting {} members for {count} vehicles in {}", options.members, folder.display());
+    let folder = options
+        .home
+        .clone()
+        .unwrap_or_else(|| temporary.path().join("town"));
+    eprintln!(
+        "starting {} members for {count} vehicles in {}",
+        options.members,
+        folder.display()
+    );
     let mut consortium = Consortium::start(&folder, options.members, count, &overrides())?;
     consortium.ready().await?;
 
@@ -204,10 +235,13 @@ async fn demo(options: &Options) -> anyhow::Result<bool> {
     let companies = companies(options.liars, count, options.seed)?;
     let picture = Picture::default();
     let keys = vehicle_keys(&folder.join("vehicles"), count)?;
-    let offset_ms = player::wall().since(genesis.time) + 500;
+    // The truth is reckoned in the ledger's slots, so it must be known when the vehicles start.
+    let start = player::wall().plus(CONNECT_MAX_MS);
+    let world = world(options, start.since(genesis.time) % SLOT_MS)?;
+    let ids: Vec<KeyId> = keys.iter().map(SecretKey::key_id).collect();
     let player = Player {
-        world: world(options, offset_ms % SLOT_MS)?,
-        companies,
+        world: world.clone(),
+        companies: companies.clone(),
         keys,
         consortium: genesis.consortium(),
         endpoints: consortium.endpoints(),
@@ -215,30 +249,21 @@ async fn demo(options: &Options) -> anyhow::Result<bool> {
         picture: picture.clone(),
     };
     let connected = player.connect().await?;
-    // The vehicles start when the truth says they do.
-    let start = genesis.time.plus(offset_ms);
-    let late_ms = player::wall().since(start);
-    if late_ms > 0 {
-        tracing::debug!(late_ms, "the vehicles start late");
-    }
-    let world = connected.player.world.clone();
-    let companies = connected.player.companies.clone();
-    let ids: Vec<_> = connected.player.keys.iter().map(milepost_wire::SecretKey::key_id).collect();
-
-    let bar = Arc::new(progress::bar("driving", terminal));
-    let seen = Mutex::new(BTreeMap::new());
-    let share = Mutex::new(0.0);
-    let tally = {
-        let play = connected.play(|done| *share.lock().unwrap_or_else(PoisonError::into_inner) = done.min(1.0));
-        tokio::pin!(play);
-        loop {
-            tokio::select! {
-                tally = &mut play => break tally?,
-                () = tokio::time::sleep(LOOK_EVERY) => {
-                    let status = look(&consortium, &seen, &picture);
-                    let done = *share.lock().unwrap_or_else(PoisonError::into_inner);
-                    bar.tell(done, || status.unwrap_or_default());
-                }
+    let bar = progress::bar("driving", terminal);
+    let seen = Mutex::new(Seen::new());
+    let (done, share) = tokio::sync::watch::channel(0.0);
+    let tell = move |share: f64| {
+        // Nobody listens any more when the demo is being ended.
+        let _ = done.send(share.min(1.0));
+    };
+    let mut play = tokio::spawn(connected.play(start, tell));
+    let tally = loop {
+        tokio::select! {
+            tally = &mut play => break tally??,
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                let status = look(&consortium, &seen, &picture);
+                let done = *share.borrow();
+                bar.tell(done, || status.unwrap_or_default());
             }
         }
     };
@@ -280,7 +305,14 @@ async fn demo(options: &Options) -> anyhow::Result<bool> {
 }
 
 fn print(figures: &Figures, options: &Options) {
-    println!("{}", if options.json { figures.json() } else { figures.table() });
+    println!(
+        "{}",
+        if options.json {
+            figures.json()
+        } else {
+            figures.table()
+        }
+    );
 }
 
 /// The final figures that were ever seen, by slot and cell.
@@ -295,7 +327,9 @@ fn look(consortium: &Consortium, seen: &Mutex<Seen>, picture: &Picture) -> anyho
         let properties = &feature["properties"];
         let number = |name: &str| properties[name].as_f64();
         let (Some(cell), Some(slot), Some(kmh), Some(low_kmh), Some(high_kmh)) = (
-            properties["cell"].as_str().and_then(|text| text.parse::<Cell>().ok()),
+            properties["cell"]
+                .as_str()
+                .and_then(|text| text.parse::<Cell>().ok()),
             properties["slot"].as_u64(),
             number("speed_kmh"),
             number("low_speed_kmh"),
@@ -304,30 +338,52 @@ fn look(consortium: &Consortium, seen: &Mutex<Seen>, picture: &Picture) -> anyho
             continue;
         };
         let vehicles = properties["vehicles"].as_u64().unwrap_or(0) as u32;
-        seen.insert((slot as u32, cell), Published { kmh, low_kmh, high_kmh, vehicles });
+        seen.insert(
+            (slot as u32, cell),
+            Published {
+                kmh,
+                low_kmh,
+                high_kmh,
+                vehicles,
+            },
+        );
         picture.insert(cell, kmh);
     }
     let status = consortium.ask(0, "/v1/status")?;
-    Ok(format!("height {}, {} items published", status["height"], seen.len()))
+    Ok(format!(
+        "height {}, {} items published",
+        status["height"],
+        seen.len()
+    ))
 }
 
 /// What was published beside what was true.
-fn items(world: &World, tally: &Tally, genesis: milepost_wire::Timestamp, seen: &Seen) -> Vec<Item> {
+fn items(world: &World, tally: &Tally, genesis: Timestamp, seen: &Seen) -> Vec<Item> {
     let began_ms = tally.began.since(genesis);
     let first = (began_ms / SLOT_MS) as u32;
     let into_slot_ms = began_ms % SLOT_MS;
-    let road_of: BTreeMap<Cell, usize> = world.roads.iter().enumerate().map(|(road, on)| (on.cell, road)).collect();
+    let road_of: BTreeMap<Cell, usize> = world
+        .roads
+        .iter()
+        .enumerate()
+        .map(|(road, on)| (on.cell, road))
+        .collect();
     let mut said: BTreeMap<(u32, usize), (f64, u32)> = BTreeMap::new();
     for (road, at_ms, kmh) in &tally.said {
-        let sum = said.entry((first + ((at_ms + into_slot_ms) / SLOT_MS) as u32, *road)).or_default();
+        let sum = said
+            .entry((first + ((at_ms + into_slot_ms) / SLOT_MS) as u32, *road))
+            .or_default();
         *sum = (sum.0 + kmh, sum.1 + 1);
     }
     let published: BTreeMap<(u32, usize), Published> = seen
         .iter()
         .filter_map(|((slot, cell), published)| Some(((*slot, *road_of.get(cell)?), *published)))
         .collect();
-    let truths: BTreeMap<(u32, usize), _> =
-        world.truth.iter().map(|((road, slot), truth)| ((first + slot, *road), *truth)).collect();
+    let truths: BTreeMap<(u32, usize), _> = world
+        .truth
+        .iter()
+        .map(|((road, slot), truth)| ((first + slot, *road), *truth))
+        .collect();
     let all: std::collections::BTreeSet<_> = published.keys().chain(truths.keys()).copied().collect();
     let seconds = |slot: u32| u64::from(slot) * SLOT_MS / 1000;
     all.into_iter()
@@ -337,7 +393,9 @@ fn items(world: &World, tally: &Tally, genesis: milepost_wire::Timestamp, seen: 
             slot_end_s: seconds(slot + 1),
             published: published.get(&(slot, road)).copied(),
             truth: truths.get(&(slot, road)).copied(),
-            plain_mean_kmh: said.get(&(slot, road)).map(|(sum, count)| sum / f64::from(*count)),
+            plain_mean_kmh: said
+                .get(&(slot, road))
+                .map(|(sum, count)| sum / f64::from(*count)),
         })
         .collect()
 }
@@ -348,13 +406,19 @@ fn gather(
     options: &Options,
     world: &World,
     companies: &[Company],
-    ids: &[milepost_wire::KeyId],
+    ids: &[KeyId],
     tally: &Tally,
     items: &[Item],
 ) -> anyhow::Result<Figures> {
     let count = consortium.count();
-    let statuses = (0..count).map(|member| consortium.ask(member, "/v1/status")).collect::<Result<Vec<_>, _>>()?;
-    let height = statuses.iter().filter_map(|status| status["height"].as_u64()).min().unwrap_or(0);
+    let statuses = (0..count)
+        .map(|member| consortium.ask(member, "/v1/status"))
+        .collect::<Result<Vec<_>, _>>()?;
+    let height = statuses
+        .iter()
+        .filter_map(|status| status["height"].as_u64())
+        .min()
+        .unwrap_or(0);
     let (mut agreement, mut executed) = (true, 0);
     let mut members: Vec<MemberFigures> = Vec::new();
     let mut hashes: Vec<Value> = Vec::new();
@@ -380,18 +444,27 @@ fn gather(
     agreement &= members.iter().all(|member| member.state_root == state_root);
 
     let vehicles = rows(consortium, world, companies, ids)?;
-    let fleets: Vec<_> = companies.iter().map(|company| (company.name.clone(), company.vehicles.clone())).collect();
+    let fleets: Vec<_> = companies
+        .iter()
+        .map(|company| (company.name.clone(), company.vehicles.clone()))
+        .collect();
     let supply = &statuses[0]["supply"];
     let micro = |name: &str| text::<Amount>(supply, name).map(Amount::micro);
     let conservation = statuses.iter().all(|status| {
         let amount = |name: &str| text::<Amount>(&status["supply"], name).map(Amount::micro).ok();
         let (minted, burned, held) = (amount("minted"), amount("burned"), amount("held"));
-        minted.zip(burned).zip(held).is_some_and(|((minted, burned), held)| minted - burned == held)
+        minted
+            .zip(burned)
+            .zip(held)
+            .is_some_and(|((minted, burned), held)| minted - burned == held)
     });
     let mut operators = 0;
     for member in &members {
         let account = consortium.ask(0, &format!("/v1/accounts/{}", member.id));
-        operators += account.ok().and_then(|account| text::<Amount>(&account, "balance").ok()).map_or(0, Amount::micro);
+        operators += account
+            .ok()
+            .and_then(|account| text::<Amount>(&account, "balance").ok())
+            .map_or(0, Amount::micro);
     }
     let mut rejected = BTreeMap::new();
     for member in 0..count {
@@ -401,20 +474,30 @@ fn gather(
         }
     }
     rejected.retain(|_, count| *count > 0);
-    for (outcome, name) in [(Outcome::Quarantined, "ledger_quarantined"), (Outcome::NothingNew, "ledger_nothing_new")] {
+    for (outcome, name) in [
+        (Outcome::Quarantined, "ledger_quarantined"),
+        (Outcome::NothingNew, "ledger_nothing_new"),
+    ] {
         if let Some(count) = tally.finalised.get(&outcome) {
             rejected.insert(name.to_owned(), *count);
         }
     }
     let minutes = world.duration_ms as f64 / 60_000.0;
     let chain_minutes = player::wall().since(tally.began) as f64 / 60_000.0;
-    let bytes = (0..count).map(|member| folder_bytes(&consortium.home(member).join("store"))).max().unwrap_or(0);
+    let bytes = (0..count)
+        .map(|member| folder_bytes(&consortium.home(member).join("store")))
+        .max()
+        .unwrap_or(0);
     Ok(Figures {
         seed: options.seed,
         minutes: figures::round(minutes),
         vehicles: vehicles.len(),
         members,
-        reports: ReportFigures { sent: tally.sent, heard: executed.min(tally.sent), rejected },
+        reports: ReportFigures {
+            sent: tally.sent,
+            heard: executed.min(tally.sent),
+            rejected,
+        },
         picture: figures::picture(items),
         fleets: figures::fleets(&vehicles, &fleets),
         rewards: RewardFigures {
@@ -424,7 +507,12 @@ fn gather(
             treasury: figures::tokens(micro("treasury")?),
             carry: figures::tokens(micro("carry")?),
             burned: figures::tokens(micro("burned")?),
-            gini_honest: figures::gini(vehicles.iter().filter(|row| row.behaviour == "honest").map(|row| row.paid)),
+            gini_honest: figures::gini(
+                vehicles
+                    .iter()
+                    .filter(|row| row.behaviour == "honest")
+                    .map(|row| row.paid),
+            ),
         },
         ledger: LedgerFigures {
             height,
@@ -450,14 +538,17 @@ fn rows(
     consortium: &Consortium,
     world: &World,
     companies: &[Company],
-    ids: &[milepost_wire::KeyId],
+    ids: &[KeyId],
 ) -> anyhow::Result<Vec<VehicleRow>> {
     let mut known: BTreeMap<String, Value> = BTreeMap::new();
     let mut after = String::new();
     loop {
         let page = consortium.ask(0, &format!("/v1/vehicles?limit=1000{after}"))?;
         for vehicle in page["vehicles"].as_array().into_iter().flatten() {
-            known.insert(vehicle["id"].as_str().unwrap_or_default().to_owned(), vehicle.clone());
+            known.insert(
+                vehicle["id"].as_str().unwrap_or_default().to_owned(),
+                vehicle.clone(),
+            );
         }
         match page["next"].as_str() {
             Some(next) => after = format!("&after={next}"),
@@ -468,7 +559,9 @@ fn rows(
     ids.iter()
         .enumerate()
         .map(|(number, id)| {
-            let vehicle = known.get(&id.to_string()).ok_or_else(|| anyhow!("{id} is not enrolled"))?;
+            let vehicle = known
+                .get(&id.to_string())
+                .ok_or_else(|| anyhow!("{id} is not enrolled"))?;
             let since = vehicle["quarantine"]["since"].as_u64();
             Ok(VehicleRow {
                 vehicle: world.vehicles[number].clone(),
@@ -496,16 +589,23 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &std::path::Path) 
 }
 
 /// The first `count` keys of a folder, in the order of their names.
-pub(crate) fn vehicle_keys(folder: &std::path::Path, count: usize) -> anyhow::Result<Vec<milepost_wire::SecretKey>> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot look into {}", folder.display()))?;
+pub(crate) fn vehicle_keys(folder: &std::path::Path, count: usize) -> anyhow::Result<Vec<SecretKey>> {
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("cannot look into {}", folder.display()))?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "key"));
     files.sort();
     files.truncate(count);
-    files.iter().map(|file| Ok(milepost_obu::key_file::read(file)?)).collect()
+    files
+        .iter()
+        .map(|file| Ok(milepost_obu::key_file::read(file)?))
+        .collect()
 }
 
 fn folder_bytes(folder: &std::path::Path) -> u64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+    entries
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum()
 }

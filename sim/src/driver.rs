@@ -25,9 +25,15 @@ pub struct Sensor {
 
 impl Sensor {
     /// In the grid all vehicles of a cell go at one speed, so the sensor stands for their differences, too.
-    pub const GRID: Self = Self { sd_kmh: 3.0, bias_sd_kmh: 2.0 };
+    pub const GRID: Self = Self {
+        sd_kmh: 3.0,
+        bias_sd_kmh: 2.0,
+    };
     /// A recording's drivers differ by themselves.
-    pub const RECORDED: Self = Self { sd_kmh: 0.5, bias_sd_kmh: 0.0 };
+    pub const RECORDED: Self = Self {
+        sd_kmh: 0.5,
+        bias_sd_kmh: 0.0,
+    };
 }
 
 /// One fleet with its vehicles.
@@ -68,7 +74,10 @@ pub fn muster(fleets: &[Fleet], count: usize, sensor: Sensor, seed: u64) -> Resu
         };
         if wanted > lots.len() {
             let left = lots.len();
-            return Err(format!("the fleet of {wanted} {} wants more vehicles than the {left} left", fleet.name));
+            return Err(format!(
+                "the fleet of {wanted} {} wants more vehicles than the {left} left",
+                fleet.name
+            ));
         }
         let mut vehicles = lots.split_off(lots.len() - wanted);
         vehicles.sort_unstable();
@@ -142,7 +151,13 @@ impl Driver {
     pub fn new(company: &Company, vehicle: usize, seed: u64) -> Self {
         let mut rng = Rng::fork(seed, "driver", vehicle as u64);
         let bias_kmh = company.sensor.bias_sd_kmh * rng.normal();
-        Self { behaviour: company.behaviour, from_ms: company.from_ms, sensor: company.sensor, bias_kmh, rng }
+        Self {
+            behaviour: company.behaviour,
+            from_ms: company.from_ms,
+            sensor: company.sensor,
+            bias_kmh,
+            rng,
+        }
     }
 
     /// What it does about a sighting. `published_kmh` is the final picture as anybody can read it.
@@ -168,7 +183,14 @@ impl Driver {
         match behaviour.say(&seen, &mut self.rng) {
             Say::Nothing => Deed::Nothing,
             Say::Again => Deed::Again,
-            Say::Here(speed_kmh) => tell(world, sighting.road, sighting.place, sighting.heading, speed_kmh, now),
+            Say::Here(speed_kmh) => tell(
+                world,
+                sighting.road,
+                sighting.place,
+                sighting.heading,
+                speed_kmh,
+                now,
+            ),
             Say::There(there) => {
                 let road = &world.roads[there];
                 let mean_kmh = world.class_means_kmh[road.class];
@@ -190,8 +212,18 @@ fn tell(
     let on = &world.roads[road];
     let segment = on.cell.is_segment().then(|| Arc::from(on.name.as_str()));
     let speed = Speed::from_m_per_s_clamped(speed_kmh / 3.6);
-    let sensed = Sensed { at, place, heading, measure: Measure::Speed(speed), segment };
-    Deed::Tell { road, speed_kmh: speed.km_per_h(), sensed }
+    let sensed = Sensed {
+        at,
+        place,
+        heading,
+        measure: Measure::Speed(speed),
+        segment,
+    };
+    Deed::Tell {
+        road,
+        speed_kmh: speed.km_per_h(),
+        sensed,
+    }
 }
 
 #[cfg(test)]
@@ -201,16 +233,26 @@ mod tests {
     use crate::world::grid::{Grid, draw};
 
     fn fleets(text: &str) -> Vec<Fleet> {
-        Scenario::parse(&format!("[world]\nkind = \"grid\"\n{text}"), "test").expect("a scenario").fleet
+        Scenario::parse(&format!("[world]\nkind = \"grid\"\n{text}"), "test")
+            .expect("a scenario")
+            .fleet
     }
 
     #[test]
     fn every_vehicle_is_in_one_fleet_and_the_rest_is_honest() {
-        let fleets = fleets("[[fleet]]\nshare = 0.3\nbehaviour = \"bias\"\n[[fleet]]\ncount = 5\nbehaviour = \"random\"\n");
+        let fleets = fleets(
+            "[[fleet]]\nshare = 0.3\nbehaviour = \"bias\"\n[[fleet]]\ncount = 5\nbehaviour = \"random\"\n",
+        );
         let companies = muster(&fleets, 30, Sensor::GRID, 1).expect("enough");
-        let sizes: Vec<_> = companies.iter().map(|company| (company.name.as_str(), company.vehicles.len())).collect();
+        let sizes: Vec<_> = companies
+            .iter()
+            .map(|company| (company.name.as_str(), company.vehicles.len()))
+            .collect();
         assert_eq!(sizes, [("bias", 9), ("random", 5), ("honest", 16)]);
-        let mut all: Vec<usize> = companies.iter().flat_map(|company| company.vehicles.clone()).collect();
+        let mut all: Vec<usize> = companies
+            .iter()
+            .flat_map(|company| company.vehicles.clone())
+            .collect();
         all.sort_unstable();
         assert_eq!(all, (0..30).collect::<Vec<_>>());
         let error = muster(&fleets, 6, Sensor::GRID, 1).expect_err("too few");
@@ -220,13 +262,20 @@ mod tests {
     #[test]
     fn a_liar_is_honest_until_its_time_comes() {
         let world = draw(&Grid::default(), 20, 60_000, 1);
-        let fleets = fleets("[[fleet]]\nshare = 1.0\nbehaviour = \"constant\"\nspeed_kmh = 7\nfrom_minute = 10\n");
+        let fleets =
+            fleets("[[fleet]]\nshare = 1.0\nbehaviour = \"constant\"\nspeed_kmh = 7\nfrom_minute = 10\n");
         let companies = muster(&fleets, 300, Sensor::GRID, 1).expect("enough");
         for sighting in &world.sightings {
             let mut driver = Driver::new(&companies[0], sighting.vehicle, 1);
             let deed = driver.look(&world, sighting, Timestamp::default(), |_| None);
-            let Deed::Tell { speed_kmh, .. } = deed else { panic!("it tells something") };
-            assert_eq!((speed_kmh - 7.0).abs() < 0.02, sighting.at_ms >= 600_000, "{sighting:?} {speed_kmh}");
+            let Deed::Tell { speed_kmh, .. } = deed else {
+                panic!("it tells something")
+            };
+            assert_eq!(
+                (speed_kmh - 7.0).abs() < 0.02,
+                sighting.at_ms >= 600_000,
+                "{sighting:?} {speed_kmh}"
+            );
         }
     }
 }

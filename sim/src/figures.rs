@@ -240,16 +240,24 @@ pub fn picture(items: &[Item]) -> PictureFigures {
         .filter_map(|item| Some((item.published?, item.truth?.speed_kmh, item.plain_mean_kmh)))
         .collect();
     let mean = |of: &dyn Fn(&(Published, f64, Option<f64>)) -> f64| {
-        if covered.is_empty() { 0.0 } else { covered.iter().map(of).sum::<f64>() / covered.len() as f64 }
+        if covered.is_empty() {
+            0.0
+        } else {
+            covered.iter().map(of).sum::<f64>() / covered.len() as f64
+        }
     };
-    let with_plain: Vec<f64> =
-        covered.iter().filter_map(|(_, truth, plain)| Some((plain.as_ref()? - truth).abs())).collect();
+    let with_plain: Vec<f64> = covered
+        .iter()
+        .filter_map(|(_, truth, plain)| Some((plain.as_ref()? - truth).abs()))
+        .collect();
     PictureFigures {
         items: items.iter().filter(|item| item.published.is_some()).count(),
         coverage: round(covered.len() as f64 / truths.max(1) as f64),
         speed_mae_kmh: round(mean(&|(published, truth, _)| (published.kmh - truth).abs())),
         plain_mean_mae_kmh: round(with_plain.iter().sum::<f64>() / with_plain.len().max(1) as f64),
-        speed_rmse_kmh: round(mean(&|(published, truth, _)| (published.kmh - truth) * (published.kmh - truth)).sqrt()),
+        speed_rmse_kmh: round(
+            mean(&|(published, truth, _)| (published.kmh - truth) * (published.kmh - truth)).sqrt(),
+        ),
         bias_kmh: round(mean(&|(published, truth, _)| published.kmh - truth)),
         interval_90_hit: round(mean(&|(published, truth, _)| {
             f64::from(u8::from((published.low_kmh..=published.high_kmh).contains(truth)))
@@ -267,7 +275,10 @@ pub fn fleets(vehicles: &[VehicleRow], fleets: &[(String, Vec<usize>)]) -> Vec<F
             let count = own.len();
             let paid: f64 = own.iter().map(|vehicle| vehicle.paid).sum();
             let reputation: f64 = own.iter().map(|vehicle| vehicle.reputation).sum();
-            let mut epochs: Vec<u32> = own.iter().filter_map(|vehicle| vehicle.epoch_quarantined).collect();
+            let mut epochs: Vec<u32> = own
+                .iter()
+                .filter_map(|vehicle| vehicle.epoch_quarantined)
+                .collect();
             epochs.sort_unstable();
             FleetFigures {
                 behaviour: behaviour.clone(),
@@ -276,7 +287,10 @@ pub fn fleets(vehicles: &[VehicleRow], fleets: &[(String, Vec<usize>)]) -> Vec<F
                 paid_share: round(if all > 0.0 { paid / all } else { 0.0 }),
                 reputation_mean: round(reputation / count.max(1) as f64),
                 quarantined: epochs.len(),
-                released: own.iter().filter(|vehicle| vehicle.epoch_released.is_some()).count(),
+                released: own
+                    .iter()
+                    .filter(|vehicle| vehicle.epoch_released.is_some())
+                    .count(),
                 quarantine_epoch_median: median(&epochs),
             }
         })
@@ -286,7 +300,11 @@ pub fn fleets(vehicles: &[VehicleRow], fleets: &[(String, Vec<usize>)]) -> Vec<F
 fn median(sorted: &[u32]) -> Option<f64> {
     let middle = sorted.len() / 2;
     let upper = f64::from(*sorted.get(middle)?);
-    Some(if sorted.len() % 2 == 1 { upper } else { (f64::from(sorted[middle - 1]) + upper) / 2.0 })
+    Some(if sorted.len() % 2 == 1 {
+        upper
+    } else {
+        (f64::from(sorted[middle - 1]) + upper) / 2.0
+    })
 }
 
 /// The Gini coefficient of what vehicles were paid.
@@ -297,15 +315,27 @@ pub fn gini(paid: impl Iterator<Item = f64>) -> f64 {
     if sum <= 0.0 {
         return 0.0;
     }
-    let weighted: f64 = paid.iter().enumerate().map(|(rank, paid)| (2.0 * rank as f64 - count + 1.0) * paid).sum();
+    let weighted: f64 = paid
+        .iter()
+        .enumerate()
+        .map(|(rank, paid)| (2.0 * rank as f64 - count + 1.0) * paid)
+        .sum();
     round(weighted / (count * sum))
 }
 
 /// The distribution of these milliseconds.
 pub fn finality(mut ms: Vec<u64>) -> Finality {
     ms.sort_unstable();
-    let at = |permille: usize| ms.get((ms.len().saturating_sub(1) * permille).div_ceil(1000)).copied().unwrap_or(0);
-    Finality { p50: at(500), p99: at(990), max: at(1000) }
+    let at = |permille: usize| {
+        ms.get((ms.len().saturating_sub(1) * permille).div_ceil(1000))
+            .copied()
+            .unwrap_or(0)
+    };
+    Finality {
+        p50: at(500),
+        p99: at(990),
+        max: at(1000),
+    }
 }
 
 /// Four decimals: a hundredth of a per cent, or four inches an hour.
@@ -349,9 +379,18 @@ impl Figures {
         let mut line = |name: &str, value: String| {
             let _ = writeln!(text, "  {name:<12}{value}");
         };
-        line("time", format!("{} minutes, {} vehicles, seed {}", self.minutes, self.vehicles, self.seed));
+        line(
+            "time",
+            format!(
+                "{} minutes, {} vehicles, seed {}",
+                self.minutes, self.vehicles, self.seed
+            ),
+        );
         let (reports, picture, ledger) = (&self.reports, &self.picture, &self.ledger);
-        line("reports", format!("{} sent, {} on the ledger", reports.sent, reports.heard));
+        line(
+            "reports",
+            format!("{} sent, {} on the ledger", reports.sent, reports.heard),
+        );
         for (reason, count) in &reports.rejected {
             line("", format!("{count} {reason}"));
         }
@@ -371,7 +410,12 @@ impl Figures {
                 "fleet",
                 format!(
                     "{:>4} {:<11} {:>10.3} tokens each, reputation {:.2}, {} quarantined, {} released",
-                    fleet.count, fleet.behaviour, fleet.paid_mean, fleet.reputation_mean, fleet.quarantined, fleet.released
+                    fleet.count,
+                    fleet.behaviour,
+                    fleet.paid_mean,
+                    fleet.reputation_mean,
+                    fleet.quarantined,
+                    fleet.released
                 ),
             );
         }
@@ -383,7 +427,12 @@ impl Figures {
             "tokens",
             format!(
                 "{:.3} minted: {:.3} to vehicles, {:.3} to operators, {:.3} in the treasury, {:.3} carried, {:.3} burned",
-                rewards.minted, rewards.vehicles, rewards.operators, rewards.treasury, rewards.carry, rewards.burned
+                rewards.minted,
+                rewards.vehicles,
+                rewards.operators,
+                rewards.treasury,
+                rewards.carry,
+                rewards.burned
             ),
         );
         line(
@@ -400,7 +449,13 @@ impl Figures {
             ),
         );
         for member in &self.members {
-            line("member", format!("{} at height {}, state {:?}", member.id, member.height, member.state_root));
+            line(
+                "member",
+                format!(
+                    "{} at height {}, state {:?}",
+                    member.id, member.height, member.state_root
+                ),
+            );
         }
         for (fault, count) in &self.faults {
             line("fault", format!("{fault}: {count}"));
@@ -424,14 +479,24 @@ impl Figures {
     /// How many times as much an honest vehicle earned as one of the others, on average.
     fn honest_ratio(&self) -> Option<String> {
         let mean = |honest: bool| {
-            let fleets = self.fleets.iter().filter(|fleet| (fleet.behaviour == "honest") == honest);
+            let fleets = self
+                .fleets
+                .iter()
+                .filter(|fleet| (fleet.behaviour == "honest") == honest);
             let (paid, count) = fleets.fold((0.0, 0.0), |(paid, count), fleet| {
-                (paid + fleet.paid_mean * fleet.count as f64, count + fleet.count as f64)
+                (
+                    paid + fleet.paid_mean * fleet.count as f64,
+                    count + fleet.count as f64,
+                )
             });
             (count > 0.0).then(|| paid / count)
         };
         let (honest, liars) = (mean(true)?, mean(false)?);
-        Some(if liars > 0.0 { format!("{:.1} times", honest / liars) } else { "infinitely".into() })
+        Some(if liars > 0.0 {
+            format!("{:.1} times", honest / liars)
+        } else {
+            "infinitely".into()
+        })
     }
 }
 
@@ -440,9 +505,11 @@ fn find<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(value, |value, step| match value {
         Value::Array(entries) => match step.parse::<usize>() {
             Ok(index) => entries.get(index),
-            Err(_) => entries
-                .iter()
-                .find(|entry| ["behaviour", "id"].iter().any(|name| entry.get(name).is_some_and(|text| text == step))),
+            Err(_) => entries.iter().find(|entry| {
+                ["behaviour", "id"]
+                    .iter()
+                    .any(|name| entry.get(name).is_some_and(|text| text == step))
+            }),
         },
         _ => value.get(step),
     })
@@ -452,7 +519,9 @@ fn meets(found: &Value, expected: &Expectation) -> bool {
     match expected {
         Expectation::Bool(expected) => found.as_bool() == Some(*expected),
         Expectation::Text(expected) => found.as_str() == Some(expected),
-        Expectation::Number(expected) => found.as_f64().is_some_and(|found| (found - expected).abs() < 1e-9),
+        Expectation::Number(expected) => found
+            .as_f64()
+            .is_some_and(|found| (found - expected).abs() < 1e-9),
         Expectation::Range(Range { min, max }) => found
             .as_f64()
             .is_some_and(|found| min.is_none_or(|min| found >= min) && max.is_none_or(|max| found <= max)),
@@ -464,9 +533,18 @@ fn describe(expected: &Expectation) -> String {
         Expectation::Bool(expected) => expected.to_string(),
         Expectation::Number(expected) => expected.to_string(),
         Expectation::Text(expected) => format!("{expected:?}"),
-        Expectation::Range(Range { min: Some(min), max: Some(max) }) => format!("{min} to {max}"),
-        Expectation::Range(Range { min: Some(min), max: None }) => format!("at least {min}"),
-        Expectation::Range(Range { min: None, max: Some(max) }) => format!("at most {max}"),
+        Expectation::Range(Range {
+            min: Some(min),
+            max: Some(max),
+        }) => format!("{min} to {max}"),
+        Expectation::Range(Range {
+            min: Some(min),
+            max: None,
+        }) => format!("at least {min}"),
+        Expectation::Range(Range {
+            min: None,
+            max: Some(max),
+        }) => format!("at most {max}"),
         Expectation::Range(Range { min: None, max: None }) => "a number".into(),
     }
 }
@@ -477,25 +555,38 @@ pub fn items_csv(items: &[Item]) -> String {
         "place,kind,slot_begin_s,slot_end_s,estimate_kmh,low_kmh,high_kmh,vehicles,truth_kmh,truth_vehicle_s\n",
     );
     for item in items {
-        let Item { place, slot_begin_s, slot_end_s, .. } = item;
+        let Item {
+            place,
+            slot_begin_s,
+            slot_end_s,
+            ..
+        } = item;
         let published = item.published.map_or_else(
             || ",,,0".to_owned(),
-            |Published { kmh, low_kmh, high_kmh, vehicles }| {
-                format!("{kmh:.3},{low_kmh:.3},{high_kmh:.3},{vehicles}")
-            },
+            |Published {
+                 kmh,
+                 low_kmh,
+                 high_kmh,
+                 vehicles,
+             }| { format!("{kmh:.3},{low_kmh:.3},{high_kmh:.3},{vehicles}") },
         );
         let truth = item.truth.map_or_else(
             || ",0".to_owned(),
             |truth| format!("{:.3},{}", truth.speed_kmh, round(truth.vehicle_s)),
         );
-        let _ = writeln!(text, "{},speed,{slot_begin_s},{slot_end_s},{published},{truth}", quoted(place));
+        let _ = writeln!(
+            text,
+            "{},speed,{slot_begin_s},{slot_end_s},{published},{truth}",
+            quoted(place)
+        );
     }
     text
 }
 
 /// `vehicles.csv`.
 pub fn vehicles_csv(vehicles: &[VehicleRow]) -> String {
-    let mut text = String::from("vehicle,behaviour,paid,reputation,quarantined,epoch_quarantined,epoch_released\n");
+    let mut text =
+        String::from("vehicle,behaviour,paid,reputation,quarantined,epoch_quarantined,epoch_released\n");
     let epoch = |epoch: Option<u32>| epoch.map_or_else(String::new, |epoch| epoch.to_string());
     for row in vehicles {
         let _ = writeln!(
@@ -515,7 +606,11 @@ pub fn vehicles_csv(vehicles: &[VehicleRow]) -> String {
 
 /// A name as RFC 4180 wants it.
 fn quoted(name: &str) -> String {
-    if name.contains([',', '"', '\n', '\r']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.to_owned() }
+    if name.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    } else {
+        name.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -530,7 +625,10 @@ mod tests {
             vehicles: 2,
             members: vec![],
             reports: ReportFigures::default(),
-            picture: PictureFigures { speed_mae_kmh: 2.5, ..PictureFigures::default() },
+            picture: PictureFigures {
+                speed_mae_kmh: 2.5,
+                ..PictureFigures::default()
+            },
             fleets: fleets(&[], &[("honest".into(), vec![]), ("bias".into(), vec![])]),
             rewards: RewardFigures::default(),
             ledger: LedgerFigures::default(),
@@ -566,8 +664,16 @@ mod tests {
             place: "a,b".into(),
             slot_begin_s: 60,
             slot_end_s: 120,
-            published: kmh.map(|kmh| Published { kmh, low_kmh: kmh - 2.0, high_kmh: kmh + 2.0, vehicles: 3 }),
-            truth: Some(Truth { speed_kmh: truth_kmh, vehicle_s: 7.0 }),
+            published: kmh.map(|kmh| Published {
+                kmh,
+                low_kmh: kmh - 2.0,
+                high_kmh: kmh + 2.0,
+                vehicles: 3,
+            }),
+            truth: Some(Truth {
+                speed_kmh: truth_kmh,
+                vehicle_s: 7.0,
+            }),
             plain_mean_kmh: kmh.map(|kmh| kmh + 1.0),
         }
     }
@@ -576,7 +682,10 @@ mod tests {
     fn the_pictures_error_is_that_of_covered_items() {
         let picture = picture(&[item(Some(50.0), 51.0), item(Some(40.0), 37.0), item(None, 10.0)]);
         assert_eq!((picture.items, picture.coverage), (2, 0.6667));
-        assert_eq!((picture.speed_mae_kmh, picture.bias_kmh, picture.interval_90_hit), (2.0, 1.0, 0.5));
+        assert_eq!(
+            (picture.speed_mae_kmh, picture.bias_kmh, picture.interval_90_hit),
+            (2.0, 1.0, 0.5)
+        );
         assert_eq!(picture.plain_mean_mae_kmh, 2.0);
     }
 
@@ -597,7 +706,14 @@ mod tests {
 
     #[test]
     fn percentiles_are_of_what_was_measured() {
-        assert_eq!(finality((1..=101).collect()), Finality { p50: 51, p99: 100, max: 101 });
+        assert_eq!(
+            finality((1..=101).collect()),
+            Finality {
+                p50: 51,
+                p99: 100,
+                max: 101
+            }
+        );
         assert_eq!(finality(vec![]), Finality::default());
     }
 }

@@ -50,13 +50,28 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("MILEPOST_LOG").unwrap_or_else(|_| EnvFilter::new("error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     match Args::parse().command {
         Command::Demo(options) => finish(demo::run(&options)),
-        Command::Run { scenario, seed, json, out } => run(&scenario, seed, json, out),
+        Command::Run {
+            scenario,
+            seed,
+            json,
+            out,
+        } => run(&scenario, seed, json, out),
         Command::Play(options) => finish(play::run(&options)),
         Command::Behaviours { json } => {
-            println!("{}", if json { behaviour::json() } else { behaviour::table() });
+            println!(
+                "{}",
+                if json {
+                    behaviour::json()
+                } else {
+                    behaviour::table()
+                }
+            );
             ExitCode::SUCCESS
         }
     }
@@ -95,7 +110,14 @@ fn run(path: &std::path::Path, seed: Option<u64>, json: bool, out: Option<PathBu
     {
         return fail(&format!("{}: {error}", folder.display()), 1);
     }
-    println!("{}", if json { played.figures.json() } else { played.figures.table() });
+    println!(
+        "{}",
+        if json {
+            played.figures.json()
+        } else {
+            played.figures.table()
+        }
+    );
     for what in &played.broken {
         eprintln!("broken: {what}");
     }
@@ -119,5 +141,8 @@ fn expects_broken(scenario: &Scenario) -> bool {
 fn write(folder: &std::path::Path, played: &town::Played) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("items.csv"), figures::items_csv(&played.items))?;
-    std::fs::write(folder.join("vehicles.csv"), figures::vehicles_csv(&played.vehicles))
+    std::fs::write(
+        folder.join("vehicles.csv"),
+        figures::vehicles_csv(&played.vehicles),
+    )
 }

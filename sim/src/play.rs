@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::demo::{self, Usage};
 use crate::figures;
-use crate::player::{Picture, Player};
+use crate::player::{Picture, Player, wall};
 use crate::progress;
 use crate::world::fcd;
 
@@ -59,7 +59,8 @@ pub struct Options {
 /// [`Usage`], or what the world did to us.
 pub fn run(options: &Options) -> anyhow::Result<bool> {
     let usage = |error: &dyn std::fmt::Display| Usage(error.to_string());
-    let consortium: Consortium = demo::read_json(&options.consortium).map_err(|error| usage(&format!("{error:#}")))?;
+    let consortium: Consortium =
+        demo::read_json(&options.consortium).map_err(|error| usage(&format!("{error:#}")))?;
     let keys = demo::vehicle_keys(&options.keys, usize::MAX).map_err(|error| usage(&format!("{error:#}")))?;
     let wanted = options.vehicles.unwrap_or(keys.len()).min(keys.len());
     let records = FcdReader::open(&options.fcd, options.origin).map_err(|error| usage(&error))?;
@@ -71,12 +72,21 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         slot_offset_ms: Some(0),
         duration_max_ms: options.minutes.map(|minutes| (minutes * 60_000.0) as u64),
     };
-    let world = fcd::read(records, &options.fcd.display().to_string(), &reading, options.seed)
-        .map_err(|error| usage(&error))?
-        .with_reporters(wanted, options.seed);
+    let world = fcd::read(
+        records,
+        &options.fcd.display().to_string(),
+        &reading,
+        options.seed,
+    )
+    .map_err(|error| usage(&error))?
+    .with_reporters(wanted, options.seed);
     let count = world.vehicles.len();
     if count == 0 {
-        return Err(usage(&format!("expected at least one key file in {}", options.keys.display())).into());
+        return Err(usage(&format!(
+            "expected at least one key file in {}",
+            options.keys.display()
+        ))
+        .into());
     }
     let player = Player {
         companies: demo::companies(options.liars, count, options.seed)?,
@@ -87,10 +97,19 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         seed: options.seed,
         picture: Picture::default(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let tally = runtime.block_on(async {
         let bar = progress::bar("driving", std::io::IsTerminal::is_terminal(&std::io::stderr()));
-        let played = async { player.connect().await?.play(|done| bar.at(done.min(1.0))).await };
+        let played = async {
+            player
+                .connect()
+                .await?
+                .play(wall(), |done| bar.at(done.min(1.0)))
+                .await
+        };
         let done = tokio::select! {
             tally = played => tally,
             () = demo::interrupted() => Err(anyhow!("interrupted")),
@@ -111,8 +130,14 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         });
         println!("{told}");
     } else {
-        println!("{count} vehicles sent {} reports; {finalised} are final, {} are not answered", tally.sent, tally.unanswered);
-        println!("final after {} ms (99 %: {}, all: {})", finality.p50, finality.p99, finality.max);
+        println!(
+            "{count} vehicles sent {} reports; {finalised} are final, {} are not answered",
+            tally.sent, tally.unanswered
+        );
+        println!(
+            "final after {} ms (99 %: {}, all: {})",
+            finality.p50, finality.p99, finality.max
+        );
     }
     Ok(tally.unanswered == 0)
 }

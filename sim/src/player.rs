@@ -79,7 +79,9 @@ enum Event {
 
 /// The wall's clock.
 pub fn wall() -> Timestamp {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let unix = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     Timestamp::from_unix_millis(unix.as_millis() as u64)
 }
 
@@ -99,10 +101,15 @@ impl Player {
                 .await
                 .with_context(|| format!("no roadside unit answers at {endpoint}"))??;
             let inbox = inbox.clone();
-            let heads = session.declare_subscriber(topic::head(chain)).callback(move |sample| {
-                let _ = inbox.try_send(Event::Head(sample.payload().to_bytes().into_owned()));
-            });
-            heads.background().await.map_err(|error| anyhow!("cannot subscribe to heads: {error}"))?;
+            let heads = session
+                .declare_subscriber(topic::head(chain))
+                .callback(move |sample| {
+                    let _ = inbox.try_send(Event::Head(sample.payload().to_bytes().into_owned()));
+                });
+            heads
+                .background()
+                .await
+                .map_err(|error| anyhow!("cannot subscribe to heads: {error}"))?;
             sessions.push(session);
         }
         if sessions.is_empty() {
@@ -111,12 +118,21 @@ impl Player {
         for (vehicle, key) in self.keys.iter().enumerate() {
             let inbox = inbox.clone();
             let session = &sessions[vehicle % sessions.len()];
-            let receipts = session.declare_subscriber(topic::receipt(chain, key.key_id())).callback(move |sample| {
-                let _ = inbox.try_send(Event::Receipt(vehicle, sample.payload().to_bytes().into_owned()));
-            });
-            receipts.background().await.map_err(|error| anyhow!("cannot subscribe to receipts: {error}"))?;
+            let receipts = session
+                .declare_subscriber(topic::receipt(chain, key.key_id()))
+                .callback(move |sample| {
+                    let _ = inbox.try_send(Event::Receipt(vehicle, sample.payload().to_bytes().into_owned()));
+                });
+            receipts
+                .background()
+                .await
+                .map_err(|error| anyhow!("cannot subscribe to receipts: {error}"))?;
         }
-        Ok(Connected { player: self, sessions, events })
+        Ok(Connected {
+            player: self,
+            sessions,
+            events,
+        })
     }
 }
 
@@ -141,12 +157,14 @@ struct Driving<'a> {
 }
 
 impl Connected {
-    /// Plays the world in real time and waits for the last receipts. `progress` is told the share that is done.
+    /// Plays the world in real time, from `start` on, and waits for the last receipts. `progress` is told the share
+    /// that is done.
     ///
     /// # Errors
     ///
     /// Where zenoh fails.
-    pub async fn play(mut self, progress: impl Fn(f64)) -> anyhow::Result<Tally> {
+    pub async fn play(mut self, start: Timestamp, progress: impl Fn(f64)) -> anyhow::Result<Tally> {
+        tokio::time::sleep(Duration::from_millis(start.since(wall()))).await;
         let player = &self.player;
         let world = &player.world;
         let company_of = company_of(&player.companies, world.vehicles.len());
@@ -157,7 +175,10 @@ impl Connected {
             .collect();
         let make = |key: &SecretKey| {
             let Consortium { chain, members, .. } = &player.consortium;
-            Vehicle::new(VehicleConfig::new(chain.clone(), members.clone(), key.clone()), first_sequence())
+            Vehicle::new(
+                VehicleConfig::new(chain.clone(), members.clone(), key.clone()),
+                first_sequence(),
+            )
         };
         let mut driving = Driving {
             player,
@@ -167,7 +188,10 @@ impl Connected {
             sealed_at: BTreeMap::new(),
             heads: BTreeMap::new(),
             overheard: Vec::new(),
-            tally: Tally { began: wall(), ..Tally::default() },
+            tally: Tally {
+                began: wall(),
+                ..Tally::default()
+            },
         };
         let began = Instant::now();
         for vehicle in 0..driving.vehicles.len() {
@@ -204,8 +228,10 @@ impl Connected {
             if flushed && (!waiting || now >= end + DRAIN_MAX) {
                 break;
             }
-            let sighting_at =
-                world.sightings.get(next).map_or(end, |sighting| began + Duration::from_millis(sighting.at_ms));
+            let sighting_at = world
+                .sightings
+                .get(next)
+                .map_or(end, |sighting| began + Duration::from_millis(sighting.at_ms));
             let pause = Duration::from_millis(100).min(sighting_at.saturating_duration_since(Instant::now()));
             // Ticks are due at whole milliseconds of the wall's clock: looked for at least every 20 ms.
             match tokio::time::timeout(pause.min(Duration::from_millis(20)), self.events.recv()).await {
@@ -240,11 +266,19 @@ impl Driving<'_> {
     async fn act(&mut self, vehicle: usize, at_ms: u64, deed: Deed) -> anyhow::Result<()> {
         match deed {
             Deed::Nothing => Ok(()),
-            Deed::Again => match self.overheard.get(at_ms as usize % self.overheard.len().max(1)).cloned() {
+            Deed::Again => match self
+                .overheard
+                .get(at_ms as usize % self.overheard.len().max(1))
+                .cloned()
+            {
                 Some((topic, bytes)) => self.put(vehicle, topic, bytes).await,
                 None => Ok(()),
             },
-            Deed::Tell { road, speed_kmh, sensed } => {
+            Deed::Tell {
+                road,
+                speed_kmh,
+                sensed,
+            } => {
                 self.tally.said.push((road, at_ms, speed_kmh));
                 self.drive(vehicle, Input::Sensed(sensed)).await
             }
@@ -252,13 +286,17 @@ impl Driving<'_> {
     }
 
     async fn head(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
-        let Ok(head) = decode::<Head>(bytes) else { return Ok(()) };
+        let Ok(head) = decode::<Head>(bytes) else {
+            return Ok(());
+        };
         let height = head.header.height;
         if self.heads.contains_key(&height) {
             return Ok(());
         }
         let Consortium { chain, members, .. } = &self.player.consortium;
-        let Ok(head) = Certified::check(head, chain, members) else { return Ok(()) };
+        let Ok(head) = Certified::check(head, chain, members) else {
+            return Ok(());
+        };
         self.heads.insert(height, head.clone());
         if self.heads.len() > 256 {
             self.heads.pop_first();

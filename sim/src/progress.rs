@@ -17,10 +17,15 @@ pub struct Bar {
 /// A bar on standard error; lines where that is no terminal.
 pub fn bar(name: &'static str, terminal: bool) -> Bar {
     let bar = terminal.then(|| {
-        let style = ProgressStyle::with_template("{prefix} {bar:40} {percent:>3} % {msg}").expect("a template");
+        let style =
+            ProgressStyle::with_template("{prefix} {bar:40} {percent:>3} % {msg}").expect("a template");
         ProgressBar::new(1000).with_style(style).with_prefix(name)
     });
-    Bar { name, bar, told: Cell::new(0) }
+    Bar {
+        name,
+        bar,
+        told: Cell::new(0),
+    }
 }
 
 impl Bar {

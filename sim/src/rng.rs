@@ -28,7 +28,9 @@ impl Rng {
         let named = purpose.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        Self(mix(mix(mix(seed) ^ named).wrapping_add(index.wrapping_mul(GOLDEN))))
+        Self(mix(
+            mix(mix(seed) ^ named).wrapping_add(index.wrapping_mul(GOLDEN))
+        ))
     }
 
     /// 64 bits.
@@ -109,7 +111,10 @@ mod tests {
         let drawn: Vec<f64> = (0..100_000).map(|_| rng.normal()).collect();
         let mean = drawn.iter().sum::<f64>() / 1e5;
         let variance = drawn.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / 1e5;
-        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
+        assert!(
+            mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02,
+            "{mean} {variance}"
+        );
     }
 
     #[test]
@@ -119,7 +124,10 @@ mod tests {
         for _ in 0..10_000 {
             counts[rng.weighted(&[1.0, 0.0, 3.0])] += 1;
         }
-        assert!(counts[1] == 0 && (counts[2] - 7_500_i32).abs() < 200, "{counts:?}");
+        assert!(
+            counts[1] == 0 && (counts[2] - 7_500_i32).abs() < 200,
+            "{counts:?}"
+        );
     }
 
     #[test]

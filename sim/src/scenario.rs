@@ -128,7 +128,10 @@ pub struct Link {
 
 impl Default for Link {
     fn default() -> Self {
-        Self { delay_ms: (5, 25), loss: 0.0 }
+        Self {
+            delay_ms: (5, 25),
+            loss: 0.0,
+        }
     }
 }
 
@@ -232,11 +235,31 @@ impl Fault {
 
     /// When it begins and ends, in milliseconds since the run's begin.
     pub fn span_ms(&self) -> (u64, u64) {
-        let (Self::Crash { at_minute, for_minutes, .. }
-        | Self::Freeze { at_minute, for_minutes, .. }
-        | Self::Partition { at_minute, for_minutes, .. }
-        | Self::ClockSkew { at_minute, for_minutes, .. }
-        | Self::DiskError { at_minute, for_minutes, .. }) = self;
+        let (Self::Crash {
+            at_minute,
+            for_minutes,
+            ..
+        }
+        | Self::Freeze {
+            at_minute,
+            for_minutes,
+            ..
+        }
+        | Self::Partition {
+            at_minute,
+            for_minutes,
+            ..
+        }
+        | Self::ClockSkew {
+            at_minute,
+            for_minutes,
+            ..
+        }
+        | Self::DiskError {
+            at_minute,
+            for_minutes,
+            ..
+        }) = self;
         (minutes_ms(*at_minute), minutes_ms(at_minute + for_minutes))
     }
 
@@ -312,8 +335,10 @@ impl Scenario {
     /// [`ScenarioError`].
     pub fn read(path: &Path) -> Result<Self, ScenarioError> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ScenarioError::Unreadable { file: file.clone(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ScenarioError::Unreadable {
+            file: file.clone(),
+            source,
+        })?;
         let mut scenario = Self::parse(&text, &file)?;
         if let World::Fcd { file, .. } = &mut scenario.world
             && file.is_relative()
@@ -329,11 +354,14 @@ impl Scenario {
     ///
     /// [`ScenarioError`].
     pub fn parse(text: &str, file: &str) -> Result<Self, ScenarioError> {
-        let scenario: Self = toml::from_str(text)
-            .map_err(|error| ScenarioError::Shape { file: file.to_owned(), error: Box::new(error) })?;
-        scenario
-            .check()
-            .map_err(|what| ScenarioError::Nonsense { file: file.to_owned(), what })?;
+        let scenario: Self = toml::from_str(text).map_err(|error| ScenarioError::Shape {
+            file: file.to_owned(),
+            error: Box::new(error),
+        })?;
+        scenario.check().map_err(|what| ScenarioError::Nonsense {
+            file: file.to_owned(),
+            what,
+        })?;
         Ok(scenario)
     }
 
@@ -354,16 +382,25 @@ impl Scenario {
         for (name, value) in [("slot_ms", slot_ms), ("epoch_ms", epoch_ms)] {
             let value = i64::try_from(value).map_err(|error| error.to_string())?;
             if table.insert(name.to_owned(), value.into()).is_some() {
-                return Err(format!("[ledger.params] {name} follows from slot_seconds and epoch_minutes"));
+                return Err(format!(
+                    "[ledger.params] {name} follows from slot_seconds and epoch_minutes"
+                ));
             }
         }
         let defaults = Params::default();
         let full = slots.clamp(1, u64::from(defaults.evidence_full));
-        table.entry("evidence_full").or_insert(toml::Value::Integer(full as i64));
+        table
+            .entry("evidence_full")
+            .or_insert(toml::Value::Integer(full as i64));
         let fresh = toml::Value::Integer(defaults.freshness_ms.speed as i64);
-        let kinds = ["speed", "congestion", "humidity", "hazard"].map(|kind| (kind.to_owned(), fresh.clone()));
-        table.entry("freshness_ms").or_insert(toml::Value::Table(kinds.into_iter().collect()));
-        let params: Params = table.try_into().map_err(|error| format!("[ledger.params] {}", one_line(&error)))?;
+        let kinds =
+            ["speed", "congestion", "humidity", "hazard"].map(|kind| (kind.to_owned(), fresh.clone()));
+        table
+            .entry("freshness_ms")
+            .or_insert(toml::Value::Table(kinds.into_iter().collect()));
+        let params: Params = table
+            .try_into()
+            .map_err(|error| format!("[ledger.params] {}", one_line(&error)))?;
         params.validate().map_err(|error| format!("[ledger] {error}"))?;
         Ok(params)
     }
@@ -371,11 +408,19 @@ impl Scenario {
     fn check(&self) -> Result<(), String> {
         let positive = |name: &str, value: f64| {
             let fine = value.is_finite() && value > 0.0;
-            if fine { Ok(()) } else { Err(format!("expected a {name} above 0, found {value}")) }
+            if fine {
+                Ok(())
+            } else {
+                Err(format!("expected a {name} above 0, found {value}"))
+            }
         };
         let share = |name: &str, value: f64| {
             let fine = (0.0..=1.0).contains(&value);
-            if fine { Ok(()) } else { Err(format!("expected a {name} from 0 to 1, found {value}")) }
+            if fine {
+                Ok(())
+            } else {
+                Err(format!("expected a {name} from 0 to 1, found {value}"))
+            }
         };
         if let Some(minutes) = self.minutes {
             positive("number of minutes", minutes)?;
@@ -388,28 +433,51 @@ impl Scenario {
         share("link.loss", self.link.loss)?;
         let (shortest, longest) = self.link.delay_ms;
         if shortest > longest {
-            return Err(format!("expected link.delay_ms as [shortest, longest], found [{shortest}, {longest}]"));
+            return Err(format!(
+                "expected link.delay_ms as [shortest, longest], found [{shortest}, {longest}]"
+            ));
         }
         match &self.world {
-            World::Grid { cells, look_share, .. } => {
+            World::Grid {
+                cells, look_share, ..
+            } => {
                 share("look_share", *look_share)?;
                 if !(1..=100_000).contains(cells) {
                     return Err(format!("expected 1 to 100000 cells, found {cells}"));
                 }
             }
-            World::Fcd { penetration, look_every_seconds, .. } => {
+            World::Fcd {
+                penetration,
+                look_every_seconds,
+                ..
+            } => {
                 share("penetration", *penetration)?;
                 positive("look_every_seconds", *look_every_seconds)?;
             }
         }
-        let shares: f64 = self.fleet.iter().map(|fleet| if let Size::Share(share) = fleet.size { share } else { 0.0 }).sum();
+        let shares: f64 = self
+            .fleet
+            .iter()
+            .map(|fleet| {
+                if let Size::Share(share) = fleet.size {
+                    share
+                } else {
+                    0.0
+                }
+            })
+            .sum();
         if shares > 1.0 + 1e-9 {
-            return Err(format!("expected fleets' shares of 1 together at most, found {shares}"));
+            return Err(format!(
+                "expected fleets' shares of 1 together at most, found {shares}"
+            ));
         }
         for fault in &self.fault {
             let (name, members) = (fault.name(), self.ledger.members);
             if let Some(member) = fault.members().iter().find(|member| **member >= members) {
-                return Err(format!("fault {name}: expected a member from 0 to {}, found {member}", members - 1));
+                return Err(format!(
+                    "fault {name}: expected a member from 0 to {}, found {member}",
+                    members - 1
+                ));
             }
             let (begin, end) = fault.span_ms();
             if end < begin {
@@ -446,7 +514,11 @@ impl TryFrom<toml::Table> for Fleet {
         let one_owner = match table.remove("one_owner") {
             None => false,
             Some(toml::Value::Boolean(value)) => value,
-            Some(other) => return Err(format!("fleet: expected true or false for one_owner, found {other}")),
+            Some(other) => {
+                return Err(format!(
+                    "fleet: expected true or false for one_owner, found {other}"
+                ));
+            }
         };
         let name = match table.remove("behaviour") {
             Some(toml::Value::String(name)) => name,
@@ -460,14 +532,23 @@ impl TryFrom<toml::Table> for Fleet {
                 None => Err(format!("fleet: expected a number for {name}, found {value}")),
             })
             .collect::<Result<BTreeMap<_, _>, _>>()?;
-        let behaviour =
-            Behaviour::named(&name, &parameters).map_err(|error| format!("fleet: {error}"))?;
-        Ok(Self { size, name, behaviour, from_minute, sensor_sd_kmh, sensor_bias_sd_kmh, one_owner })
+        let behaviour = Behaviour::named(&name, &parameters).map_err(|error| format!("fleet: {error}"))?;
+        Ok(Self {
+            size,
+            name,
+            behaviour,
+            from_minute,
+            sensor_sd_kmh,
+            sensor_bias_sd_kmh,
+            one_owner,
+        })
     }
 }
 
 fn as_number(value: &toml::Value) -> Option<f64> {
-    value.as_float().or_else(|| value.as_integer().map(|integer| integer as f64))
+    value
+        .as_float()
+        .or_else(|| value.as_integer().map(|integer| integer as f64))
 }
 
 fn milliseconds(seconds: f64) -> u64 {
@@ -506,13 +587,18 @@ mod tests {
     const GRID: &str = "[world]\nkind = \"grid\"\n";
 
     fn error(text: &str) -> String {
-        Scenario::parse(text, "town.toml").expect_err("no scenario").to_string()
+        Scenario::parse(text, "town.toml")
+            .expect_err("no scenario")
+            .to_string()
     }
 
     #[test]
     fn defaults_fill_what_is_not_said() {
         let scenario = Scenario::parse(GRID, "town.toml").expect("a scenario");
-        assert_eq!((scenario.seed, scenario.ledger.members, scenario.slot_ms()), (1, 4, 60_000));
+        assert_eq!(
+            (scenario.seed, scenario.ledger.members, scenario.slot_ms()),
+            (1, 4, 60_000)
+        );
         let params = scenario.params().expect("params");
         assert_eq!((params.epoch_ms, params.evidence_full), (300_000, 5));
     }
@@ -552,16 +638,29 @@ mod tests {
         let scenario = Scenario::parse(text, "town.toml").expect("a scenario");
         assert_eq!(scenario.fleet[1].behaviour, Behaviour::Bias { offset_kmh: -25.0 });
         assert_eq!(scenario.fault[0].span_ms(), (1_200_000, 1_500_000));
-        assert_eq!(scenario.expect["invariants.conservation"], Expectation::Bool(true));
+        assert_eq!(
+            scenario.expect["invariants.conservation"],
+            Expectation::Bool(true)
+        );
     }
 
     #[test]
     fn an_error_names_file_line_and_what_was_expected() {
         let text = error("[world]\nkind = \"grid\"\ncels = 3\n");
-        assert!(text.starts_with("town.toml: ") && text.contains("line 3") && text.contains("cells"), "{text}");
-        let text = error(&format!("{GRID}[[fleet]]\ncount = 3\nbehaviour = \"bias\"\nofset = 1\n"));
-        assert!(text.contains("line 3") && text.contains("bias takes offset_kmh"), "{text}");
-        let text = error(&format!("{GRID}[[fault]]\nkind = \"crash\"\nmember = 9\nat_minute = 1\nfor_minutes = 1\n"));
+        assert!(
+            text.starts_with("town.toml: ") && text.contains("line 3") && text.contains("cells"),
+            "{text}"
+        );
+        let text = error(&format!(
+            "{GRID}[[fleet]]\ncount = 3\nbehaviour = \"bias\"\nofset = 1\n"
+        ));
+        assert!(
+            text.contains("line 3") && text.contains("bias takes offset_kmh"),
+            "{text}"
+        );
+        let text = error(&format!(
+            "{GRID}[[fault]]\nkind = \"crash\"\nmember = 9\nat_minute = 1\nfor_minutes = 1\n"
+        ));
         assert!(text.contains("from 0 to 3, found 9"), "{text}");
         let text = error(&format!("{GRID}[ledger]\nslot_seconds = 7\n"));
         assert!(text.contains("whole number of slots"), "{text}");

@@ -37,7 +37,8 @@ use milepost_wire::proof::ReceiptNotice;
 use milepost_wire::signed::signing_digest;
 use milepost_wire::transaction::Enrolment;
 use milepost_wire::{
-    ChainId, Hash, Height, KeyId, Kind, Member as Vote, Members, SecretKey, Sequence, SignedBatch, Timestamp, decode,
+    ChainId, Hash, Height, KeyId, Kind, Member as Vote, Members, SecretKey, Sequence, SignedBatch, Timestamp,
+    decode,
 };
 
 use self::member::{Answer, Member};
@@ -96,7 +97,11 @@ const OVERHEARD_MAX: usize = 256;
 pub fn world(scenario: &Scenario, seed: u64) -> Result<World, PlayError> {
     let slot_ms = scenario.slot_ms();
     match &scenario.world {
-        scenario::World::Grid { cells, vehicles, look_share } => {
+        scenario::World::Grid {
+            cells,
+            vehicles,
+            look_share,
+        } => {
             let counted = scenario.fleet.iter().map(|fleet| match fleet.size {
                 Size::Count(count) => Some(count),
                 Size::Share(_) => None,
@@ -112,7 +117,13 @@ pub fn world(scenario: &Scenario, seed: u64) -> Result<World, PlayError> {
             let slots = u32::try_from(duration_ms.div_ceil(slot_ms)).unwrap_or(u32::MAX);
             Ok(grid::draw(&grid, slots, slot_ms, seed))
         }
-        scenario::World::Fcd { file, origin, segments, penetration, look_every_seconds } => {
+        scenario::World::Fcd {
+            file,
+            origin,
+            segments,
+            penetration,
+            look_every_seconds,
+        } => {
             let reading = fcd::Reading {
                 segments: *segments,
                 penetration: *penetration,
@@ -161,15 +172,31 @@ enum Event {
     /// A message from a vehicle reaches a unit.
     Report { to: usize, bytes: Arc<Vec<u8>> },
     /// Receipts reach a vehicle.
-    Receipts { vehicle: usize, head: Certified, notice: ReceiptNotice },
+    Receipts {
+        vehicle: usize,
+        head: Certified,
+        notice: ReceiptNotice,
+    },
     /// A member's message reaches another.
-    Peer { to: usize, from: usize, message: Arc<PeerMessage> },
+    Peer {
+        to: usize,
+        from: usize,
+        message: Arc<PeerMessage>,
+    },
     /// A batch reaches another member.
-    Batch { to: usize, from: usize, batch: Arc<VerifiedBatch> },
+    Batch {
+        to: usize,
+        from: usize,
+        batch: Arc<VerifiedBatch>,
+    },
     /// A question reaches a member.
     Asked { to: usize, from: usize, want: Want },
     /// Its answer comes back.
-    Answered { to: usize, from: usize, answer: Box<Answer> },
+    Answered {
+        to: usize,
+        from: usize,
+        answer: Box<Answer>,
+    },
     /// A member asked to be woken.
     Wake { member: usize, life: u32 },
     /// A fault begins.
@@ -224,13 +251,24 @@ impl<'a> Town<'a> {
         let count = world.vehicles.len();
         let companies = driver::muster(&scenario.fleet, count, sensor, seed).map_err(PlayError::Nonsense)?;
         let company_of = driver::company_of(&companies, count);
-        let keys: Vec<SecretKey> = (0..count).map(|index| SecretKey::from_seed("sim vehicle", index as u64)).collect();
-        let member_keys: Vec<SecretKey> =
-            (0..scenario.ledger.members).map(|index| SecretKey::from_seed("sim member", index as u64)).collect();
-        let vote = |(index, key): (usize, &SecretKey)| Vote { key: key.public(), provider: format!("provider-{index}"), power: 1 };
+        let keys: Vec<SecretKey> = (0..count)
+            .map(|index| SecretKey::from_seed("sim vehicle", index as u64))
+            .collect();
+        let member_keys: Vec<SecretKey> = (0..scenario.ledger.members)
+            .map(|index| SecretKey::from_seed("sim member", index as u64))
+            .collect();
+        let vote = |(index, key): (usize, &SecretKey)| Vote {
+            key: key.public(),
+            provider: format!("provider-{index}"),
+            power: 1,
+        };
         let group = |vehicle: usize| {
             let company = company_of[vehicle];
-            (if companies[company].one_owner { count + company } else { vehicle }) as u64
+            (if companies[company].one_owner {
+                count + company
+            } else {
+                vehicle
+            }) as u64
         };
         let genesis = Genesis {
             chain: ChainId::new("sim").expect("three letters"),
@@ -241,10 +279,17 @@ impl<'a> Town<'a> {
             vehicles: keys
                 .iter()
                 .enumerate()
-                .map(|(vehicle, key)| Enrolment { key: key.public(), group: group(vehicle) })
+                .map(|(vehicle, key)| Enrolment {
+                    key: key.public(),
+                    group: group(vehicle),
+                })
                 .collect(),
         };
-        let number_of = keys.iter().enumerate().map(|(vehicle, key)| (key.key_id(), vehicle)).collect();
+        let number_of = keys
+            .iter()
+            .enumerate()
+            .map(|(vehicle, key)| (key.key_id(), vehicle))
+            .collect();
         let vehicles = keys
             .into_iter()
             .enumerate()
@@ -253,7 +298,11 @@ impl<'a> Town<'a> {
                 let mut vehicle = Vehicle::new(config, Sequence(0));
                 vehicle.handle(genesis.time, VehicleInput::Link(true));
                 let driver = Driver::new(&companies[company_of[index]], index, seed);
-                Onboard { vehicle, driver, journal: MemoryJournal::default() }
+                Onboard {
+                    vehicle,
+                    driver,
+                    journal: MemoryJournal::default(),
+                }
             })
             .collect();
         let mut members = Vec::new();
@@ -307,7 +356,11 @@ impl<'a> Town<'a> {
             Event::Sighting(number) => self.see(number),
             Event::Tick(vehicle) => self.drive(vehicle, VehicleInput::Tick),
             Event::Report { to, bytes } => self.tell_unit(to, UnitInput::Heard(vec![(*bytes).clone()])),
-            Event::Receipts { vehicle, head, notice } => {
+            Event::Receipts {
+                vehicle,
+                head,
+                notice,
+            } => {
                 self.drive(vehicle, VehicleInput::Certified(head));
                 self.drive(vehicle, VehicleInput::Receipt(notice));
             }
@@ -346,8 +399,15 @@ impl<'a> Town<'a> {
     fn see(&mut self, number: usize) {
         let sighting = self.world.sightings[number];
         let (now, newest) = (self.now(), self.newest.clone());
-        let published = |cell| newest.state().road(cell, Kind::Speed).map(|road| f64::from(road.value) * 0.036);
-        let deed = self.vehicles[sighting.vehicle].driver.look(&self.world, &sighting, now, published);
+        let published = |cell| {
+            newest
+                .state()
+                .road(cell, Kind::Speed)
+                .map(|road| f64::from(road.value) * 0.036)
+        };
+        let deed = self.vehicles[sighting.vehicle]
+            .driver
+            .look(&self.world, &sighting, now, published);
         match deed {
             Deed::Nothing => {}
             Deed::Again => {
@@ -356,7 +416,11 @@ impl<'a> Town<'a> {
                     self.broadcast(bytes);
                 }
             }
-            Deed::Tell { road, speed_kmh, sensed } => {
+            Deed::Tell {
+                road,
+                speed_kmh,
+                sensed,
+            } => {
                 let slot = (sighting.at_ms / self.scenario.slot_ms()) as u32;
                 let said = self.said.entry((road, slot)).or_default();
                 *said = (said.0 + speed_kmh, said.1 + 1);
@@ -374,7 +438,8 @@ impl<'a> Town<'a> {
                 VehicleOutput::Store(change) => {
                     let Ok(()) = self.vehicles[vehicle].journal.record(&change);
                     if let Change::Keep(kept) = change {
-                        self.watch.sent(now_us, self.vehicles[vehicle].vehicle.id(), kept.sequence);
+                        self.watch
+                            .sent(now_us, self.vehicles[vehicle].vehicle.id(), kept.sequence);
                     }
                 }
                 VehicleOutput::Put { bytes, .. } => {
@@ -388,7 +453,8 @@ impl<'a> Town<'a> {
                     self.broadcast(bytes);
                 }
                 VehicleOutput::WakeAt(at) => {
-                    self.queue.at(at.since(self.genesis.time) * 1000, Event::Tick(vehicle));
+                    self.queue
+                        .at(at.since(self.genesis.time) * 1000, Event::Tick(vehicle));
                 }
                 VehicleOutput::Finalised { .. } | VehicleOutput::Paid(_) => {}
             }
@@ -399,7 +465,13 @@ impl<'a> Town<'a> {
     fn broadcast(&mut self, bytes: Arc<Vec<u8>>) {
         for to in 0..self.members.len() {
             if let Some(at_us) = self.arrival() {
-                self.queue.at(at_us, Event::Report { to, bytes: bytes.clone() });
+                self.queue.at(
+                    at_us,
+                    Event::Report {
+                        to,
+                        bytes: bytes.clone(),
+                    },
+                );
             }
         }
     }
@@ -415,7 +487,9 @@ impl<'a> Town<'a> {
     // The members.
 
     fn connected(&self, from: usize, to: usize) -> bool {
-        self.cuts.values().all(|side| side.contains(&from) == side.contains(&to))
+        self.cuts
+            .values()
+            .all(|side| side.contains(&from) == side.contains(&to))
     }
 
     fn tell_unit(&mut self, member: usize, input: UnitInput) {
@@ -435,12 +509,20 @@ impl<'a> Town<'a> {
     }
 
     fn hand_over(&mut self, vehicle: KeyId, notice: ReceiptNotice) {
-        let (Some(vehicle), Some(head)) = (self.number_of.get(&vehicle), self.heads.get(&notice.height)) else {
+        let (Some(vehicle), Some(head)) = (self.number_of.get(&vehicle), self.heads.get(&notice.height))
+        else {
             return;
         };
         let (vehicle, head) = (*vehicle, head.clone());
         if let Some(at_us) = self.arrival() {
-            self.queue.at(at_us, Event::Receipts { vehicle, head, notice });
+            self.queue.at(
+                at_us,
+                Event::Receipts {
+                    vehicle,
+                    head,
+                    notice,
+                },
+            );
         }
     }
 
@@ -458,10 +540,12 @@ impl<'a> Town<'a> {
         *self.struck.entry("stopped").or_default() += 1;
         match fatal {
             Fatal::Diverged { .. } => {
-                self.watch.broken(|held| &mut held.agreement, format!("member {member}: {fatal}"));
+                self.watch
+                    .broken(|held| &mut held.agreement, format!("member {member}: {fatal}"));
             }
             Fatal::Broken { .. } => {
-                self.watch.broken(|held| &mut held.conservation, format!("member {member}: {fatal}"));
+                self.watch
+                    .broken(|held| &mut held.conservation, format!("member {member}: {fatal}"));
             }
             _ => {}
         }
@@ -493,8 +577,16 @@ impl<'a> Town<'a> {
         for to in (0..self.members.len()).filter(|to| *to != from) {
             let Some(at_us) = self.arrival() else { continue };
             let event = match &batch {
-                Some(batch) => Event::Batch { to, from, batch: batch.clone() },
-                None => Event::Peer { to, from, message: message.clone() },
+                Some(batch) => Event::Batch {
+                    to,
+                    from,
+                    batch: batch.clone(),
+                },
+                None => Event::Peer {
+                    to,
+                    from,
+                    message: message.clone(),
+                },
             };
             self.queue.at(at_us, event);
         }
@@ -503,12 +595,16 @@ impl<'a> Town<'a> {
     /// The verified form of a batch, which its author made.
     fn verified(&self, signed: &SignedBatch) -> Arc<VerifiedBatch> {
         let digest = signing_digest(&self.genesis.chain, &signed.message);
-        self.batches.get(&digest).cloned().expect("every batch was made by a unit of this town")
+        self.batches
+            .get(&digest)
+            .cloned()
+            .expect("every batch was made by a unit of this town")
     }
 
     fn ask(&mut self, from: usize, want: Want) {
-        let others: Vec<usize> =
-            (0..self.members.len()).filter(|to| *to != from && self.connected(from, *to)).collect();
+        let others: Vec<usize> = (0..self.members.len())
+            .filter(|to| *to != from && self.connected(from, *to))
+            .collect();
         if others.is_empty() {
             return;
         }
@@ -519,19 +615,48 @@ impl<'a> Town<'a> {
     }
 
     fn answer(&mut self, to: usize, from: usize, want: Want) {
-        let Some(store) = self.members[to].disk_in_use() else { return };
+        let Some(store) = self.members[to].disk_in_use() else {
+            return;
+        };
         let found = match want {
-            Want::Block(height) => store.block(height).ok().flatten().and_then(|(block, certificate)| {
-                let batches = block.body.batches.iter().map(|named| self.batches.get(&named.digest).cloned());
-                Some(Answer::Block { batches: batches.collect::<Option<_>>()?, block: Box::new(block), certificate })
-            }),
-            Want::Body(hash) => store.body(&hash).ok().flatten().map(|block| Answer::Body(Box::new(block))),
-            Want::Batch(digest) => store.batch(&digest).ok().flatten().map(|signed| Answer::Batch(self.verified(&signed))),
+            Want::Block(height) => store
+                .block(height)
+                .ok()
+                .flatten()
+                .and_then(|(block, certificate)| {
+                    let batches = block
+                        .body
+                        .batches
+                        .iter()
+                        .map(|named| self.batches.get(&named.digest).cloned());
+                    Some(Answer::Block {
+                        batches: batches.collect::<Option<_>>()?,
+                        block: Box::new(block),
+                        certificate,
+                    })
+                }),
+            Want::Body(hash) => store
+                .body(&hash)
+                .ok()
+                .flatten()
+                .map(|block| Answer::Body(Box::new(block))),
+            Want::Batch(digest) => store
+                .batch(&digest)
+                .ok()
+                .flatten()
+                .map(|signed| Answer::Batch(self.verified(&signed))),
         };
         if let Some(answer) = found
             && let Some(at_us) = self.arrival()
         {
-            self.queue.at(at_us, Event::Answered { to: from, from: to, answer: Box::new(answer) });
+            self.queue.at(
+                at_us,
+                Event::Answered {
+                    to: from,
+                    from: to,
+                    answer: Box::new(answer),
+                },
+            );
         }
     }
 
@@ -563,7 +688,9 @@ impl<'a> Town<'a> {
 
     fn wake(&mut self, member: usize, life: u32) {
         let now_us = self.queue.now_us();
-        let Some(due) = self.members[member].woken(now_us, life) else { return };
+        let Some(due) = self.members[member].woken(now_us, life) else {
+            return;
+        };
         if due.unit {
             self.tell_unit(member, UnitInput::Wake);
         }
@@ -617,13 +744,23 @@ impl<'a> Town<'a> {
         let now_ms = self.queue.now_us() / 1000;
         let state = self.newest.state();
         let last = state.epoch_of(self.genesis.time.plus(self.world.duration_ms.saturating_sub(1)));
-        let mended_ms = self.scenario.fault.iter().map(|fault| fault.span_ms().1).max().unwrap_or(0);
+        let mended_ms = self
+            .scenario
+            .fault
+            .iter()
+            .map(|fault| fault.span_ms().1)
+            .max()
+            .unwrap_or(0);
         let paid_ms = state.epoch_due(last).since(self.genesis.time);
         if now_ms > paid_ms.max(mended_ms) + DRAIN_MAX_MS {
             return true;
         }
         let paid = state.books().epoch > last;
         let height = self.newest.height();
-        paid && now_ms >= mended_ms && self.members.iter().all(|member| member.view().is_none_or(|view| view.height() == height))
+        paid && now_ms >= mended_ms
+            && self
+                .members
+                .iter()
+                .all(|member| member.view().is_none_or(|view| view.height() == height))
     }
 }

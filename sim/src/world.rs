@@ -46,13 +46,14 @@ impl World {
         lots.sort_unstable();
         let number: BTreeMap<usize, usize> = lots.iter().enumerate().map(|(new, old)| (*old, new)).collect();
         self.vehicles = lots.iter().map(|old| self.vehicles[*old].clone()).collect();
-        self.sightings.retain_mut(|sighting| match number.get(&sighting.vehicle) {
-            Some(new) => {
-                sighting.vehicle = *new;
-                true
-            }
-            None => false,
-        });
+        self.sightings
+            .retain_mut(|sighting| match number.get(&sighting.vehicle) {
+                Some(new) => {
+                    sighting.vehicle = *new;
+                    true
+                }
+                None => false,
+            });
         self
     }
 }

@@ -1,1 +1,24 @@
-//! The real binaries: crashed, partitioned and attacked
+//! The real binaries: crashed, partitioned and attacked.
+//!
+//! This is the harness; the tests stand in `tests/tests/`, one concept a file. A [`Consortium`] is a testnet of
+//! `milepost-rsu` processes on loopback, a [`Vehicle`] asks and drives through `milepost-obu`; both are the
+//! programs as they are shipped, taken from the folder that the test itself was built into. Nothing here
+//! reaches inside them: what a test knows, an operator could know, too.
+//!
+//! A consortium keeps two cores busy, so there is one at a time on a machine: each holds its [`Turn`]. Whoever
+//! waits, waits with a limit ([`eventually`]); no test measures how fast anything is, but for the one promise
+//! that names a time.
+
+mod consortium;
+mod program;
+mod ride;
+mod turn;
+mod vehicle;
+mod wait;
+
+pub use consortium::{Consortium, Plan};
+pub use program::{Program, Said, end_within, repository};
+pub use ride::Ride;
+pub use turn::Turn;
+pub use vehicle::{Drive, Source, Vehicle};
+pub use wait::eventually;

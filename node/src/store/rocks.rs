@@ -4,8 +4,9 @@
 //! own: RocksDB's block checksums are checked on reading too, but a damaged value must never pass for a
 //! shorter or another one.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use milepost_wire::codec::{Message, decode, decode_within, encode};
 use milepost_wire::output::Output;
@@ -21,6 +22,9 @@ use super::{Commit, Loaded, Place, Store, StoreError, Write};
 #[derive(Clone)]
 pub struct Rocks {
     db: Arc<DB>,
+    /// Proposed bodies on the disk, to be forgotten one by one: range deletions would slow down every reading
+    /// until the next compaction.
+    bodies: Arc<Mutex<BTreeSet<Hash>>>,
 }
 
 impl From<rocksdb::Error> for StoreError {
@@ -67,10 +71,11 @@ impl Rocks {
             ColumnFamilyDescriptor::new(*name, family)
         });
         let db = DB::open_cf_descriptors(&options, path, families)?;
-        Ok(Self { db: Arc::new(db) })
+        Ok(Self::over(db))
     }
 
-    /// Opens the database in `path` for reading alone.
+    /// Opens the database in `path` for reading alone, and strictly: a torn end of its log, which a running member
+    /// mends after a power loss, is an error here.
     ///
     /// # Errors
     ///
@@ -78,8 +83,35 @@ impl Rocks {
     pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
         let mut options = Options::default();
         options.set_paranoid_checks(true);
+        options.set_wal_recovery_mode(rocksdb::DBRecoveryMode::AbsoluteConsistency);
         let db = DB::open_cf_for_read_only(&options, path, schema::ALL, false)?;
-        Ok(Self { db: Arc::new(db) })
+        Ok(Self::over(db))
+    }
+
+    fn over(db: DB) -> Self {
+        Self {
+            db: Arc::new(db),
+            bodies: Arc::default(),
+        }
+    }
+
+    fn bodies(&self) -> MutexGuard<'_, BTreeSet<Hash>> {
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The entries of one height in a family whose keys are [`schema::below`] a height.
+    fn of_height(&self, family: &str, height: Height) -> Result<Vec<(Box<[u8]>, Box<[u8]>)>, StoreError> {
+        let prefix = schema::height(height);
+        let from = IteratorMode::From(&prefix, rocksdb::Direction::Forward);
+        let mut entries = Vec::new();
+        for entry in self.db.iterator_cf(self.family(family), from) {
+            let (key, value) = entry?;
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            entries.push((key, value));
+        }
+        Ok(entries)
     }
 
     fn family(&self, name: &str) -> &ColumnFamily {
@@ -215,13 +247,13 @@ impl Store for Rocks {
                 )
             })?),
         };
-        let above = schema::height(height.next());
-        let log = self.all(schema::LOG)?;
-        let log = log
-            .into_iter()
-            .filter(|(key, _)| key.starts_with(&above))
-            .map(|(_, entry)| entry)
-            .collect();
+        let log = self.of_height(schema::LOG, height.next())?;
+        let log = log.into_iter().map(|(_, entry)| entry.into_vec()).collect();
+        for (key, _) in self.all(schema::BODIES)? {
+            let hash = key.as_slice().try_into();
+            let hash = hash.map_err(|_| damaged(schema::BODIES, &key, &"not a hash"))?;
+            self.bodies().insert(Hash(hash));
+        }
         Ok(Loaded {
             tip,
             tree: self.tree_entries()?,
@@ -237,7 +269,10 @@ impl Store for Rocks {
                 Write::Batch(digest, signed) => {
                     batch.put_cf(self.family(schema::BATCHES), digest.0, encode(signed))
                 }
-                Write::Body(hash, block) => batch.put_cf(self.family(schema::BODIES), hash.0, encode(block)),
+                Write::Body(hash, block) => {
+                    self.bodies().insert(*hash);
+                    batch.put_cf(self.family(schema::BODIES), hash.0, encode(block));
+                }
                 Write::Own(height, round, hash) => {
                     batch.put_cf(self.family(schema::OWN), schema::below(*height, *round), hash.0);
                 }
@@ -288,17 +323,13 @@ impl Store for Rocks {
         }
         // Of the height that is now decided, nothing but the block is needed any more.
         for family in [schema::LOG, schema::OWN] {
-            batch.delete_range_cf(
-                self.family(family),
-                schema::below(Height::ZERO, 0),
-                schema::below(height.next(), 0),
-            );
+            for (key, _) in self.of_height(family, height)? {
+                batch.delete_cf(self.family(family), key);
+            }
         }
-        batch.delete_range_cf(
-            self.family(schema::BODIES),
-            [0; 32].as_slice(),
-            [0xff; 33].as_slice(),
-        );
+        for hash in std::mem::take(&mut *self.bodies()) {
+            batch.delete_cf(self.family(schema::BODIES), hash.0);
+        }
         let mut options = WriteOptions::default();
         options.set_sync(true);
         Ok(self.db.write_opt(batch, &options)?)

@@ -36,7 +36,11 @@ impl ApiError {
     /// The way of asking is none: 405.
     pub(crate) fn method() -> Self {
         let hint = "every route answers GET; /v1/transactions answers POST alone";
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here", hint)
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this method is not allowed here",
+            hint,
+        )
     }
 
     /// Not now: 503.

@@ -30,7 +30,11 @@ fn feature(figure: &Figure, slots: Slots) -> Value {
     set("cell", json!(item.cell));
     set("kind", json!(item.kind));
     set("direction", json!(item.cell.sector().map(direction)));
-    for (prefix, value) in [("", estimate.value), ("low_", estimate.low), ("high_", estimate.high)] {
+    for (prefix, value) in [
+        ("", estimate.value),
+        ("low_", estimate.low),
+        ("high_", estimate.high),
+    ] {
         let (unit, value) = in_unit(item.kind, value);
         set(&format!("{prefix}{unit}"), value);
     }

@@ -14,7 +14,11 @@ pub(crate) fn page(view: &View, readings: &Readings, store_bytes: u64, now: Time
     let counts = &readings.counts;
     let age_ms = view.head().map_or(0, |head| now.since(head.header.time));
     let mut page = Page(String::new());
-    page.counter("reports_heard_total", "Messages on the report topics", counts.heard);
+    page.counter(
+        "reports_heard_total",
+        "Messages on the report topics",
+        counts.heard,
+    );
     page.counter(
         "reports_accepted_total",
         "Reports that passed every stage",
@@ -48,7 +52,11 @@ pub(crate) fn page(view: &View, readings: &Readings, store_bytes: u64, now: Time
     );
     page.gauge("height", "The newest block", view.height().0);
     page.gauge("height_age_ms", "Age of the newest block", age_ms);
-    page.gauge("members", "Members of the consortium", view.members().count() as u64);
+    page.gauge(
+        "members",
+        "Members of the consortium",
+        view.members().count() as u64,
+    );
     page.gauge("peers", "Other members present", readings.peers.len() as u64);
     page.gauge("store_bytes", "Size of the store", store_bytes);
     page.head(

@@ -19,7 +19,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 const END_MAX: Duration = Duration::from_secs(5);
 
 /// Running members.
-pub struct Consortium {
+pub(super) struct Consortium {
     folder: PathBuf,
     base_port: u16,
     program: PathBuf,
@@ -33,26 +33,46 @@ impl Consortium {
     /// # Errors
     ///
     /// Where `milepost-rsu` is missing, or does not do as it is told.
-    pub fn start(folder: &Path, members: usize, vehicles: usize, overrides: &[String]) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        folder: &Path,
+        members: usize,
+        vehicles: usize,
+        overrides: &[String],
+    ) -> anyhow::Result<Self> {
         let program = program()?;
         let base_port = free_ports(2 * members as u16)?;
         let mut testnet = Command::new(&program);
         testnet.arg("testnet").arg("--out").arg(folder);
-        for (name, value) in
-            [("--members", members.to_string()), ("--vehicles", vehicles.to_string()), ("--base-port", base_port.to_string())]
-        {
+        for (name, value) in [
+            ("--members", members.to_string()),
+            ("--vehicles", vehicles.to_string()),
+            ("--base-port", base_port.to_string()),
+        ] {
             testnet.args([name, &value]);
         }
         for setting in overrides {
             testnet.args(["--config-override", setting]);
         }
-        let made = testnet.output().with_context(|| format!("cannot run {}", program.display()))?;
+        let made = testnet
+            .output()
+            .with_context(|| format!("cannot run {}", program.display()))?;
         if !made.status.success() {
-            bail!("milepost-rsu testnet failed: {}", String::from_utf8_lossy(&made.stderr).trim());
+            bail!(
+                "milepost-rsu testnet failed: {}",
+                String::from_utf8_lossy(&made.stderr).trim()
+            );
         }
-        let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().into();
-        let mut consortium =
-            Self { folder: folder.to_owned(), base_port, program, children: Vec::new(), agent };
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(5)))
+            .build()
+            .into();
+        let mut consortium = Self {
+            folder: folder.to_owned(),
+            base_port,
+            program,
+            children: Vec::new(),
+            agent,
+        };
         for member in 0..members {
             let child = consortium.spawn(member)?;
             consortium.children.push(child);
@@ -75,12 +95,12 @@ impl Consortium {
     }
 
     /// How many members.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.children.len()
     }
 
     /// A member's folder.
-    pub fn home(&self, member: usize) -> PathBuf {
+    pub(super) fn home(&self, member: usize) -> PathBuf {
         self.folder.join(format!("member-{member}"))
     }
 
@@ -89,13 +109,15 @@ impl Consortium {
     }
 
     /// Where a member's API is.
-    pub fn api(&self, member: usize) -> String {
+    pub(super) fn api(&self, member: usize) -> String {
         format!("http://127.0.0.1:{}", self.base_port + 2 * member as u16)
     }
 
     /// Where the members listen for vehicles.
-    pub fn endpoints(&self) -> Vec<String> {
-        (0..self.count() as u16).map(|member| format!("tcp/127.0.0.1:{}", self.base_port + 2 * member + 1)).collect()
+    pub(super) fn endpoints(&self) -> Vec<String> {
+        (0..self.count() as u16)
+            .map(|member| format!("tcp/127.0.0.1:{}", self.base_port + 2 * member + 1))
+            .collect()
     }
 
     /// What a member's API answers.
@@ -103,9 +125,13 @@ impl Consortium {
     /// # Errors
     ///
     /// Where it does not, or its process is no more.
-    pub fn ask(&self, member: usize, path: &str) -> anyhow::Result<Value> {
+    pub(super) fn ask(&self, member: usize, path: &str) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.api(member));
-        let mut response = self.agent.get(&url).call().with_context(|| format!("cannot ask {url}"))?;
+        let mut response = self
+            .agent
+            .get(&url)
+            .call()
+            .with_context(|| format!("cannot ask {url}"))?;
         let body = response.body_mut().with_config().limit(64 << 20).read_json();
         body.with_context(|| format!("cannot read the answer of {url}"))
     }
@@ -115,14 +141,17 @@ impl Consortium {
     /// # Errors
     ///
     /// Where one ends, or takes too long; with the end of its log.
-    pub async fn ready(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn ready(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         for member in 0..self.count() {
             loop {
                 if let Some(status) = self.children[member].try_wait()? {
                     bail!("member {member} ended ({status}): {}", self.last_words(member));
                 }
-                let peers = self.ask(member, "/v1/status").ok().and_then(|status| status["peers"].as_u64());
+                let peers = self
+                    .ask(member, "/v1/status")
+                    .ok()
+                    .and_then(|status| status["peers"].as_u64());
                 if peers.is_some_and(|peers| peers as usize + 1 >= self.count()) {
                     break;
                 }
@@ -147,19 +176,26 @@ impl Consortium {
     }
 
     /// Whether a member's log says this.
-    pub fn logged(&self, text: &str) -> bool {
-        (0..self.count()).any(|member| std::fs::read_to_string(self.log(member)).is_ok_and(|log| log.contains(text)))
+    pub(super) fn logged(&self, text: &str) -> bool {
+        (0..self.count())
+            .any(|member| std::fs::read_to_string(self.log(member)).is_ok_and(|log| log.contains(text)))
     }
 
     /// Ends the processes: in order, or else at once.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         for child in &self.children {
             // The standard library can only kill; a member that is told to end closes its store.
-            let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).stderr(Stdio::null()).status();
+            let _ = Command::new("kill")
+                .args(["-TERM", &child.id().to_string()])
+                .stderr(Stdio::null())
+                .status();
         }
         let begun = Instant::now();
         while begun.elapsed() < END_MAX
-            && self.children.iter_mut().any(|child| matches!(child.try_wait(), Ok(None)))
+            && self
+                .children
+                .iter_mut()
+                .any(|child| matches!(child.try_wait(), Ok(None)))
         {
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -174,10 +210,17 @@ impl Consortium {
     /// # Errors
     ///
     /// Where it says nothing readable.
-    pub fn verify(&self, member: usize) -> anyhow::Result<Value> {
-        let told = Command::new(&self.program).args(["verify", "--json", "--home"]).arg(self.home(member)).output()?;
-        serde_json::from_slice(&told.stdout)
-            .map_err(|_| anyhow!("milepost-rsu verify: {}", String::from_utf8_lossy(&told.stderr).trim()))
+    pub(super) fn verify(&self, member: usize) -> anyhow::Result<Value> {
+        let told = Command::new(&self.program)
+            .args(["verify", "--json", "--home"])
+            .arg(self.home(member))
+            .output()?;
+        serde_json::from_slice(&told.stdout).map_err(|_| {
+            anyhow!(
+                "milepost-rsu verify: {}",
+                String::from_utf8_lossy(&told.stderr).trim()
+            )
+        })
     }
 }
 

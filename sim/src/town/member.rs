@@ -8,7 +8,9 @@ use std::sync::Arc;
 use milepost_incentives::Genesis;
 use milepost_node::message::{PeerMessage, ProposedBody};
 use milepost_node::store::Memory;
-use milepost_node::{Fatal, Input as NodeInput, Node, Now, Output as NodeOutput, Settings, VerifiedBatch, View};
+use milepost_node::{
+    Fatal, Input as NodeInput, Node, Now, Output as NodeOutput, Settings, VerifiedBatch, View,
+};
 use milepost_rsu::unit::{self, Input as UnitInput, Output as UnitOutput, Unit};
 use milepost_wire::{Address, Block, Certificate, SecretKey};
 
@@ -41,7 +43,11 @@ pub(super) struct Due {
 /// What another member found on its disk.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
-    Block { block: Box<Block>, certificate: Certificate, batches: Vec<Arc<VerifiedBatch>> },
+    Block {
+        block: Box<Block>,
+        certificate: Certificate,
+        batches: Vec<Arc<VerifiedBatch>>,
+    },
     Body(Box<Block>),
     Batch(Arc<VerifiedBatch>),
 }
@@ -49,8 +55,19 @@ pub(super) enum Answer {
 impl Answer {
     pub(super) fn into_input(self) -> NodeInput {
         match self {
-            Self::Block { block, certificate, batches } => NodeInput::Block { block, certificate, batches },
-            Self::Body(block) => NodeInput::Peer(PeerMessage::Body(ProposedBody { round: 0, block: *block })),
+            Self::Block {
+                block,
+                certificate,
+                batches,
+            } => NodeInput::Block {
+                block,
+                certificate,
+                batches,
+            },
+            Self::Body(block) => NodeInput::Peer(PeerMessage::Body(ProposedBody {
+                round: 0,
+                block: *block,
+            })),
             Self::Batch(batch) => NodeInput::Batch(batch),
         }
     }
@@ -96,7 +113,10 @@ impl Member {
         let (node, outputs) = Node::open(genesis, self.key.clone(), settings, self.disk.clone(), now)?;
         let mut limits = unit::Limits::default();
         // Whoever waits for another's batch waits as much longer as batches take longer to leave.
-        limits.handoff.wait_ms += scenario.ledger.batch_age_ms.saturating_sub(limits.batch.age_max_ms);
+        limits.handoff.wait_ms += scenario
+            .ledger
+            .batch_age_ms
+            .saturating_sub(limits.batch.age_max_ms);
         limits.batch.age_max_ms = scenario.ledger.batch_age_ms;
         let unit = Unit::new(self.key.clone(), genesis.chain.clone(), limits, node.view());
         self.process = Some(Process { node, unit });
@@ -183,7 +203,11 @@ impl Member {
     /// The wake-up to plan, where none is planned that comes as early.
     pub(super) fn wake_to_plan(&mut self, now_us: u64) -> Option<(u64, u32)> {
         let process = self.process.as_ref().filter(|_| !self.frozen)?;
-        let wanted_ms = process.unit.wake_at().into_iter().fold(process.node.wake_at(), u64::min);
+        let wanted_ms = process
+            .unit
+            .wake_at()
+            .into_iter()
+            .fold(process.node.wake_at(), u64::min);
         // Who asks to be woken at once has just been heard: it gets a millisecond of rest.
         let at_us = (wanted_ms * 1000).max(now_us - now_us % 1000 + 1000);
         if self.planned_us.is_some_and(|planned_us| planned_us <= at_us) {
@@ -211,7 +235,11 @@ impl Member {
         let mono_ms = now_us / 1000;
         let true_wall = genesis.time.plus(mono_ms);
         let skew_ms = self.skew_ms.unsigned_abs();
-        let wall = if self.skew_ms < 0 { true_wall.minus(skew_ms) } else { true_wall.plus(skew_ms) };
+        let wall = if self.skew_ms < 0 {
+            true_wall.minus(skew_ms)
+        } else {
+            true_wall.plus(skew_ms)
+        };
         Now { mono_ms, wall }
     }
 }

@@ -16,7 +16,11 @@ pub(super) struct Queue<E> {
 impl<E> Queue<E> {
     /// Nothing, at time 0.
     pub(super) fn new() -> Self {
-        Self { now_us: 0, planned: 0, events: BTreeMap::new() }
+        Self {
+            now_us: 0,
+            planned: 0,
+            events: BTreeMap::new(),
+        }
     }
 
     /// The time of the last event taken.

@@ -11,7 +11,9 @@ use milepost_wire::state::Q;
 use milepost_wire::{Cell, Hash, Height};
 
 use super::{Played, Town};
-use crate::figures::{self, Figures, Item, LedgerFigures, MemberFigures, Published, ReportFigures, RewardFigures, VehicleRow};
+use crate::figures::{
+    self, Figures, Item, LedgerFigures, MemberFigures, Published, ReportFigures, RewardFigures, VehicleRow,
+};
 
 /// cm/s in km/h.
 const KMH: f64 = 0.036;
@@ -21,8 +23,11 @@ impl Town<'_> {
         self.replay();
         let items = self.items();
         let vehicles = self.rows();
-        let companies: Vec<_> =
-            self.companies.iter().map(|company| (company.name.clone(), company.vehicles.clone())).collect();
+        let companies: Vec<_> = self
+            .companies
+            .iter()
+            .map(|company| (company.name.clone(), company.vehicles.clone()))
+            .collect();
         let minutes = self.world.duration_ms as f64 / 60_000.0;
         let figures = Figures {
             seed: self.seed,
@@ -38,37 +43,66 @@ impl Town<'_> {
             invariants: self.watch.invariants,
             state_root: self.newest.state_root(),
         };
-        Played { figures, items, vehicles, broken: self.watch.broken }
+        Played {
+            figures,
+            items,
+            vehicles,
+            broken: self.watch.broken,
+        }
     }
 
     /// Executes the whole chain once more, on a ledger that has seen nothing.
     fn replay(&mut self) {
         if let Err(what) = self.replayed() {
-            self.watch.broken(|held| &mut held.replay_equal, format!("replay: {what}"));
+            self.watch
+                .broken(|held| &mut held.replay_equal, format!("replay: {what}"));
         }
     }
 
     fn replayed(&self) -> Result<(), String> {
         let height = self.newest.height();
         let full = |disk: &Memory| disk.block(height).ok().flatten().is_some();
-        let disk = self.members.iter().map(|member| member.disk()).find(|disk| full(disk));
-        let Some(disk) = disk.filter(|_| height > Height::ZERO) else { return Ok(()) };
+        let disk = self
+            .members
+            .iter()
+            .map(|member| member.disk())
+            .find(|disk| full(disk));
+        let Some(disk) = disk.filter(|_| height > Height::ZERO) else {
+            return Ok(());
+        };
         let mut ledger = Ledger::genesis(&self.genesis);
         for height in (1..=height.0).map(Height) {
             let read = disk.block(height).map_err(|error| error.to_string())?;
             let (block, _) = read.ok_or_else(|| format!("block {height} is missing"))?;
-            let batches = block.body.batches.iter().map(|named| self.batches.get(&named.digest).cloned());
-            let batches = batches.collect::<Option<Vec<_>>>().ok_or_else(|| format!("a batch of block {height} is missing"))?;
-            let executed = ledger.judge(&block, &batches).map_err(|error| format!("block {height}: {error}"))?;
+            let batches = block
+                .body
+                .batches
+                .iter()
+                .map(|named| self.batches.get(&named.digest).cloned());
+            let batches = batches
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| format!("a batch of block {height} is missing"))?;
+            let executed = ledger
+                .judge(&block, &batches)
+                .map_err(|error| format!("block {height}: {error}"))?;
             ledger = ledger.advance(&block, executed);
         }
         let (expected, found) = (self.newest.state_root(), ledger.state_root());
-        if expected == found { Ok(()) } else { Err(format!("the state is {found:?}, it was {expected:?}")) }
+        if expected == found {
+            Ok(())
+        } else {
+            Err(format!("the state is {found:?}, it was {expected:?}"))
+        }
     }
 
     fn items(&self) -> Vec<Item> {
-        let road_of: BTreeMap<Cell, usize> =
-            self.world.roads.iter().enumerate().map(|(road, on)| (on.cell, road)).collect();
+        let road_of: BTreeMap<Cell, usize> = self
+            .world
+            .roads
+            .iter()
+            .enumerate()
+            .map(|(road, on)| (on.cell, road))
+            .collect();
         let published: BTreeMap<(u32, usize), Published> = self
             .watch
             .estimates
@@ -77,7 +111,12 @@ impl Town<'_> {
                 let road = *road_of.get(&estimate.item.cell)?;
                 let kmh = |value: i32| f64::from(value) * KMH;
                 let (low_kmh, high_kmh) = (kmh(estimate.low), kmh(estimate.high));
-                let published = Published { kmh: kmh(estimate.value), low_kmh, high_kmh, vehicles: estimate.vehicles };
+                let published = Published {
+                    kmh: kmh(estimate.value),
+                    low_kmh,
+                    high_kmh,
+                    vehicles: estimate.vehicles,
+                };
                 Some(((estimate.item.slot.0, road), published))
             })
             .collect();
@@ -92,7 +131,10 @@ impl Town<'_> {
                 slot_end_s: seconds(slot + 1),
                 published: published.get(&(slot, road)).copied(),
                 truth: self.world.truth.get(&(road, slot)).copied(),
-                plain_mean_kmh: self.said.get(&(road, slot)).map(|(sum, count)| sum / f64::from(*count)),
+                plain_mean_kmh: self
+                    .said
+                    .get(&(road, slot))
+                    .map(|(sum, count)| sum / f64::from(*count)),
             })
             .collect()
     }
@@ -115,7 +157,9 @@ impl Town<'_> {
                 });
             }
         }
-        rows.into_iter().map(|row| row.expect("every vehicle is in a company")).collect()
+        rows.into_iter()
+            .map(|row| row.expect("every vehicle is in a company"))
+            .collect()
     }
 
     fn reports(&self) -> ReportFigures {
@@ -135,8 +179,16 @@ impl Town<'_> {
             };
             rejected.insert(reason.to_owned(), *count);
         }
-        let sent = self.vehicles.iter().map(|onboard| onboard.vehicle.counts().sealed).sum();
-        ReportFigures { sent, heard: self.watch.executed(), rejected }
+        let sent = self
+            .vehicles
+            .iter()
+            .map(|onboard| onboard.vehicle.counts().sealed)
+            .sum();
+        ReportFigures {
+            sent,
+            heard: self.watch.executed(),
+            rejected,
+        }
     }
 
     fn rewards(&self, vehicles: &[VehicleRow]) -> RewardFigures {
@@ -152,7 +204,10 @@ impl Town<'_> {
             carry: figures::tokens(books.carry.micro()),
             burned: figures::tokens(books.burned.micro()),
             gini_honest: figures::gini(
-                vehicles.iter().filter(|row| row.behaviour == "honest").map(|row| row.paid),
+                vehicles
+                    .iter()
+                    .filter(|row| row.behaviour == "honest")
+                    .map(|row| row.paid),
             ),
         }
     }
@@ -176,7 +231,11 @@ fn member_figures(member: &super::Member) -> MemberFigures {
         Some(view) => (view.height().0, view.state_root()),
         None => tip(member.disk()).unwrap_or((0, Hash::ZERO)),
     };
-    MemberFigures { id: member.address(), height, state_root }
+    MemberFigures {
+        id: member.address(),
+        height,
+        state_root,
+    }
 }
 
 fn tip(disk: &Memory) -> Option<(u64, Hash)> {
@@ -189,7 +248,11 @@ fn tip(disk: &Memory) -> Option<(u64, Hash)> {
     let (mut low, mut high) = (above / 2, above);
     while high - low > 1 {
         let middle = (low + high) / 2;
-        if has(middle).is_some() { low = middle } else { high = middle }
+        if has(middle).is_some() {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     has(low).map(|(block, _)| (low, block.header.state_root))
 }

@@ -90,12 +90,20 @@ impl Watch {
     pub(super) fn spoke(&mut self, message: &PeerMessage) {
         let (height, round, step, who, value) = match message {
             PeerMessage::Vote(vote) => {
-                let step = if vote.precommit { Step::Precommit } else { Step::Prevote };
+                let step = if vote.precommit {
+                    Step::Precommit
+                } else {
+                    Step::Prevote
+                };
                 (vote.height, vote.round, step, vote.voter, vote.value)
             }
-            PeerMessage::Proposal(proposal) => {
-                (proposal.height, proposal.round, Step::Propose, proposal.proposer, Some(proposal.value))
-            }
+            PeerMessage::Proposal(proposal) => (
+                proposal.height,
+                proposal.round,
+                Step::Propose,
+                proposal.proposer,
+                Some(proposal.value),
+            ),
             _ => return,
         };
         let before = *self.said.entry((height.0, round, step, who)).or_insert(value);
@@ -124,14 +132,26 @@ impl Watch {
             None => self.blocks.push(hash),
         }
         if let Err(violation) = view.state().check() {
-            self.broken(|invariants| &mut invariants.conservation, format!("at height {height}: {violation}"));
+            self.broken(
+                |invariants| &mut invariants.conservation,
+                format!("at height {height}: {violation}"),
+            );
         }
-        self.bytes += (view.block().map_or(0, |block| encode(&**block).len()) + encode(&head.certificate).len()) as u64;
-        self.bytes += view.batches().iter().map(|batch| encode(batch.signed()).len() as u64).sum::<u64>();
+        self.bytes +=
+            (view.block().map_or(0, |block| encode(&**block).len()) + encode(&head.certificate).len()) as u64;
+        self.bytes += view
+            .batches()
+            .iter()
+            .map(|batch| encode(batch.signed()).len() as u64)
+            .sum::<u64>();
         for output in view.outputs() {
             self.put_out(now_us, output);
         }
-        if view.outputs().iter().any(|output| matches!(output, Output::EpochClosed(_))) {
+        if view
+            .outputs()
+            .iter()
+            .any(|output| matches!(output, Output::EpochClosed(_)))
+        {
             self.roll_call(view);
         }
         // A member that fell far behind and equivocates there would go unseen; nobody could be deceived by it.
@@ -172,7 +192,14 @@ impl Watch {
             match (&vehicle.quarantine, self.quarantined.get_mut(id)) {
                 (Some(quarantine), None) => {
                     let since = quarantine.since.0;
-                    self.quarantined.insert(*id, Record { since, released: None, now: true });
+                    self.quarantined.insert(
+                        *id,
+                        Record {
+                            since,
+                            released: None,
+                            now: true,
+                        },
+                    );
                 }
                 (Some(_), Some(record)) => record.now = true,
                 (None, Some(record)) if record.now => {

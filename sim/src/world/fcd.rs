@@ -73,12 +73,7 @@ struct Sum {
 /// # Errors
 ///
 /// [`WorldError`], naming the line where the recording says something unreadable.
-pub fn read(
-    records: FcdReader,
-    file: &str,
-    reading: &Reading,
-    seed: u64,
-) -> Result<World, WorldError> {
+pub fn read(records: FcdReader, file: &str, reading: &Reading, seed: u64) -> Result<World, WorldError> {
     let (mut heard, mut zero_ms, mut end_ms) = (Heard::default(), None, 0);
     for record in records {
         let record = record?;
@@ -98,7 +93,10 @@ pub fn read(
         Segments::Edge => " on edges",
     };
     if heard.sums.is_empty() {
-        return Err(WorldError::Nobody { file: file.to_owned(), on });
+        return Err(WorldError::Nobody {
+            file: file.to_owned(),
+            on,
+        });
     }
     Ok(heard.into_world(zero_ms.unwrap_or(0), end_ms, reading))
 }
@@ -114,19 +112,34 @@ impl Heard {
     ) -> Result<(), WorldError> {
         let place = Place::from_degrees(record.lat_deg, record.lon_deg).ok_or_else(|| {
             let (file, lat_deg, lon_deg) = (file.to_owned(), record.lat_deg, record.lon_deg);
-            WorldError::OffTheGlobe { file, lat_deg, lon_deg }
+            WorldError::OffTheGlobe {
+                file,
+                lat_deg,
+                lon_deg,
+            }
         })?;
-        let heading = record.heading_deg.map_or(Heading::UNAVAILABLE, Heading::from_degrees);
+        let heading = record
+            .heading_deg
+            .map_or(Heading::UNAVAILABLE, Heading::from_degrees);
         let (count, vehicles) = (self.reporters.len(), &mut self.vehicles);
         let reporter = self.reporters.entry(record.vehicle.clone()).or_insert_with(|| {
             let reports = Rng::fork(seed, &record.vehicle, 0).chance(reading.penetration);
             let number = reports.then_some(vehicles.len());
             vehicles.extend(reports.then(|| record.vehicle.to_string()));
             // Everyone looks up at a time of its own.
-            Reporter { number, looks_next_ms: at_ms + count as u64 * 1000 % reading.look_every_ms.max(1) }
+            Reporter {
+                number,
+                looks_next_ms: at_ms + count as u64 * 1000 % reading.look_every_ms.max(1),
+            }
         });
-        let Some(road) = road_of(&mut self.roads, &mut self.road_of, record, place, heading, reading.segments)
-        else {
+        let Some(road) = road_of(
+            &mut self.roads,
+            &mut self.road_of,
+            record,
+            place,
+            heading,
+            reading.segments,
+        ) else {
             return Ok(());
         };
         let speed_kmh = record.speed_m_s * 3.6;
@@ -139,24 +152,35 @@ impl Heard {
             && at_ms >= reporter.looks_next_ms
         {
             reporter.looks_next_ms = at_ms + reading.look_every_ms;
-            self.sightings.push(Sighting { at_ms, vehicle, road, place, heading, speed_kmh });
+            self.sightings.push(Sighting {
+                at_ms,
+                vehicle,
+                road,
+                place,
+                heading,
+                speed_kmh,
+            });
         }
         Ok(())
     }
 
     fn into_world(mut self, zero_ms: u64, end_ms: u64, reading: &Reading) -> World {
         let times_ms: Vec<u64> = self.times_ms.into_iter().collect();
-        let step_ms = times_ms.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or(1000);
-        let (sum_kmh, records) = self
-            .sums
-            .values()
-            .fold((0.0, 0.0), |(kmh, n), sum| (kmh + sum.speed_kmh, n + f64::from(sum.records)));
+        let step_ms = times_ms
+            .windows(2)
+            .map(|pair| pair[1] - pair[0])
+            .min()
+            .unwrap_or(1000);
+        let (sum_kmh, records) = self.sums.values().fold((0.0, 0.0), |(kmh, n), sum| {
+            (kmh + sum.speed_kmh, n + f64::from(sum.records))
+        });
         let truth = self.sums.iter().map(|(item, sum)| {
             let records = f64::from(sum.records);
             let (speed_kmh, vehicle_s) = (sum.speed_kmh / records, records * step_ms as f64 / 1000.0);
             (*item, Truth { speed_kmh, vehicle_s })
         });
-        self.sightings.sort_by_key(|sighting| (sighting.at_ms, sighting.vehicle));
+        self.sightings
+            .sort_by_key(|sighting| (sighting.at_ms, sighting.vehicle));
         World {
             truth: truth.collect(),
             roads: self.roads,
@@ -189,7 +213,13 @@ fn road_of(
             (Segments::Edge, Some(edge)) => edge.to_owned(),
             _ => cell.to_string(),
         };
-        roads.push(Road { name, cell, class: 0, place, heading });
+        roads.push(Road {
+            name,
+            cell,
+            class: 0,
+            place,
+            heading,
+        });
         roads.len() - 1
     }))
 }
@@ -228,7 +258,10 @@ mod tests {
         assert_eq!((world.vehicles.len(), world.sightings.len()), (0, 0));
         assert_eq!(world.truth.len(), 1);
         let truth = world.truth[&(0, 0)];
-        assert!((truth.speed_kmh - 36.0).abs() < 1e-9 && truth.vehicle_s == 3.0, "{truth:?}");
+        assert!(
+            (truth.speed_kmh - 36.0).abs() < 1e-9 && truth.vehicle_s == 3.0,
+            "{truth:?}"
+        );
     }
 
     #[test]

@@ -79,7 +79,11 @@ impl Weather {
 
     fn speed_kmh(&self) -> f64 {
         let free = self.usual_kmh + self.drift_kmh;
-        let now = if self.incident_slots > 0 { free * INCIDENT_SPEED } else { free };
+        let now = if self.incident_slots > 0 {
+            free * INCIDENT_SPEED
+        } else {
+            free
+        };
         now.max(SPEED_MIN_KMH)
     }
 }
@@ -95,8 +99,12 @@ struct Walker {
 /// Draws a town of `slots` slots.
 pub fn draw(grid: &Grid, slots: u32, slot_ms: u64, seed: u64) -> World {
     let mut rng = Rng::fork(seed, "grid", 0);
-    let side = (1..).find(|side| side * side >= grid.cells).expect("some square is large enough");
-    let roads: Vec<Road> = (0..grid.cells).map(|cell| road(cell, side, grid, &mut rng)).collect();
+    let side = (1..)
+        .find(|side| side * side >= grid.cells)
+        .expect("some square is large enough");
+    let roads: Vec<Road> = (0..grid.cells)
+        .map(|cell| road(cell, side, grid, &mut rng))
+        .collect();
     let mut weather: Vec<Weather> = roads
         .iter()
         .map(|road| Weather {
@@ -140,11 +148,17 @@ pub fn draw(grid: &Grid, slots: u32, slot_ms: u64, seed: u64) -> World {
             }
         }
         sightings[first..].sort_by_key(|sighting| (sighting.at_ms, sighting.vehicle));
-        truth.extend(weather.iter().zip(&present).enumerate().map(|(cell, (weather, present))| {
-            let vehicle_s = f64::from(*present) * (slot_ms as f64 / 1000.0);
-            let speed_kmh = weather.speed_kmh();
-            ((cell, slot), Truth { speed_kmh, vehicle_s })
-        }));
+        truth.extend(
+            weather
+                .iter()
+                .zip(&present)
+                .enumerate()
+                .map(|(cell, (weather, present))| {
+                    let vehicle_s = f64::from(*present) * (slot_ms as f64 / 1000.0);
+                    let speed_kmh = weather.speed_kmh();
+                    ((cell, slot), Truth { speed_kmh, vehicle_s })
+                }),
+        );
     }
     World {
         roads,
@@ -203,14 +217,25 @@ mod tests {
 
     #[test]
     fn every_cell_of_the_grid_has_an_h3_cell_of_its_own() {
-        let world = draw(&Grid { cells: 400, ..Grid::default() }, 1, 60_000, 1);
+        let world = draw(
+            &Grid {
+                cells: 400,
+                ..Grid::default()
+            },
+            1,
+            60_000,
+            1,
+        );
         let cells: std::collections::BTreeSet<_> = world.roads.iter().map(|road| road.cell).collect();
         assert_eq!(cells.len(), 400);
     }
 
     #[test]
     fn one_seed_draws_one_town() {
-        let (one, two) = (draw(&Grid::default(), 20, 60_000, 5), draw(&Grid::default(), 20, 60_000, 5));
+        let (one, two) = (
+            draw(&Grid::default(), 20, 60_000, 5),
+            draw(&Grid::default(), 20, 60_000, 5),
+        );
         assert_eq!(one.sightings, two.sightings);
         assert_eq!(one.truth, two.truth);
         assert_ne!(one.sightings, draw(&Grid::default(), 20, 60_000, 6).sightings);
@@ -219,7 +244,11 @@ mod tests {
     #[test]
     fn sightings_come_in_order_and_about_as_often_as_asked() {
         let world = draw(&Grid::default(), 50, 60_000, 9);
-        assert!(world.sightings.is_sorted_by_key(|sighting| (sighting.at_ms, sighting.vehicle)));
+        assert!(
+            world
+                .sightings
+                .is_sorted_by_key(|sighting| (sighting.at_ms, sighting.vehicle))
+        );
         let share = world.sightings.len() as f64 / (50.0 * 300.0);
         assert!((share - 0.6).abs() < 0.02, "{share}");
         assert_eq!(world.truth.len(), 50 * 100);
@@ -227,7 +256,15 @@ mod tests {
 
     #[test]
     fn nobody_walks_faster_than_a_car() {
-        let world = draw(&Grid { look_share: 1.0, ..Grid::default() }, 50, 60_000, 9);
+        let world = draw(
+            &Grid {
+                look_share: 1.0,
+                ..Grid::default()
+            },
+            50,
+            60_000,
+            9,
+        );
         let mut last: BTreeMap<usize, Sighting> = BTreeMap::new();
         for sighting in world.sightings {
             if let Some(before) = last.insert(sighting.vehicle, sighting)
@@ -243,6 +280,10 @@ mod tests {
     fn popularity_falls_with_rank() {
         assert!((popularity_of(1) - 1.0).abs() < 1e-12);
         // 10 to the power of −0.6875.
-        assert!((popularity_of(10) - 0.205_352_5).abs() < 1e-6, "{}", popularity_of(10));
+        assert!(
+            (popularity_of(10) - 0.205_352_5).abs() < 1e-6,
+            "{}",
+            popularity_of(10)
+        );
     }
 }

@@ -1,0 +1,130 @@
+//! Whole towns in virtual time, invariants checked after every block.
+
+use milepost_sim::figures::{Figures, items_csv, vehicles_csv};
+use milepost_sim::scenario::Scenario;
+use milepost_sim::town::{self, Played};
+
+fn play(text: &str, seed: u64) -> Played {
+    let scenario = Scenario::parse(text, "test").expect("a scenario");
+    town::play(&scenario, seed, |_| ()).expect("a town")
+}
+
+fn read(name: &str) -> String {
+    let path = format!("{}/scenarios/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).expect("a scenario of ours")
+}
+
+/// Plays one of our scenarios with its own expectations.
+fn ours(name: &str) -> Figures {
+    let scenario = Scenario::parse(&read(name), name).expect("a scenario");
+    let played = town::play(&scenario, scenario.seed, |_| ()).expect("a town");
+    assert!(played.broken.is_empty(), "{:?}", played.broken);
+    let missed = played.figures.missed(&scenario.expect);
+    assert!(missed.is_empty(), "{missed:?}");
+    played.figures
+}
+
+/// A town that is played in seconds.
+const SMALL: &str = r#"
+    minutes = 10
+    [world]
+    kind = "grid"
+    cells = 16
+    [ledger]
+    members = 4
+    slot_seconds = 30
+    epoch_minutes = 2
+    block_interval_ms = 2000
+    batch_age_ms = 1000
+    [link]
+    delay_ms = [5, 25]
+    loss = 0.02
+"#;
+
+#[test]
+fn one_scenario_and_one_seed_give_the_same_bytes_twice() {
+    let text = format!(
+        "{SMALL}\n[[fleet]]\ncount = 30\nbehaviour = \"honest\"\n[[fleet]]\ncount = 10\nbehaviour = \"camouflage\"\n"
+    );
+    let (one, two) = (play(&text, 3), play(&text, 3));
+    assert_eq!(one.figures.json(), two.figures.json());
+    assert_eq!(items_csv(&one.items), items_csv(&two.items));
+    assert_eq!(vehicles_csv(&one.vehicles), vehicles_csv(&two.vehicles));
+    assert_ne!(one.figures.json(), play(&text, 4).figures.json());
+}
+
+#[test]
+fn who_invents_jams_earns_a_twentieth_at_most_and_hardly_moves_the_picture() {
+    let (clean, biased) = (ours("grid-clean.toml"), ours("grid-bias.toml"));
+    let paid = |behaviour: &str| {
+        let fleet = biased.fleets.iter().find(|fleet| fleet.behaviour == behaviour);
+        fleet.expect("it is in the scenario").paid_mean
+    };
+    assert!(
+        paid("honest") >= 20.0 * paid("bias"),
+        "{} and {}",
+        paid("honest"),
+        paid("bias")
+    );
+    let (with, without) = (biased.picture.speed_mae_kmh, clean.picture.speed_mae_kmh);
+    assert!(with <= 1.5 * without, "{with} with liars, {without} without");
+}
+
+#[test]
+fn members_that_come_and_go_have_the_same_chain_in_the_end() {
+    let figures = ours("crash.toml");
+    assert!(
+        figures
+            .members
+            .iter()
+            .all(|member| member.height == figures.ledger.height)
+    );
+    assert!(
+        figures
+            .members
+            .iter()
+            .all(|member| member.state_root == figures.state_root)
+    );
+    assert_eq!(figures.reports.sent, figures.reports.heard, "no report is lost");
+}
+
+#[test]
+fn a_replayed_report_earns_nothing() {
+    let text = format!(
+        "{SMALL}\n[[fleet]]\ncount = 30\nbehaviour = \"honest\"\n[[fleet]]\ncount = 10\nbehaviour = \"replay\"\n"
+    );
+    let played = play(&text, 1);
+    assert!(played.broken.is_empty(), "{:?}", played.broken);
+    let replaying = &played.figures.fleets[1];
+    assert_eq!(
+        (replaying.behaviour.as_str(), replaying.paid_mean),
+        ("replay", 0.0)
+    );
+    assert!(played.figures.fleets[0].paid_mean > 0.0);
+    assert!(played.figures.reports.rejected["heard_before"] > 0);
+}
+
+/// The control of the control: a disk that forgets what consensus logged lets a member vote twice, and the watch
+/// sees it.
+#[test]
+fn a_disk_that_forgets_is_found_out_in_some_seed() {
+    let crashes: String = (0..40)
+        .map(|nth| {
+            let (member, at) = (nth % 4, 0.2 + 0.07 * f64::from(nth));
+            format!("[[fault]]\nkind = \"crash\"\nmember = {member}\nat_minute = {at}\nfor_minutes = 0.001\nforgets = FORGETS\n")
+        })
+        .collect();
+    let text = format!(
+        "minutes = 3\n[world]\nkind = \"grid\"\ncells = 9\nvehicles = 20\n\
+         [ledger]\nslot_seconds = 30\nepoch_minutes = 1\nblock_interval_ms = 200\nheartbeat_ms = 200\n\
+         [link]\ndelay_ms = [20, 120]\nloss = 0.02\n{crashes}"
+    );
+    let equivocates = |text: &str, seed: u64| !play(text, seed).figures.invariants.no_equivocation;
+    let (forgetful, sound) = (text.replace("FORGETS", "true"), text.replace("FORGETS", "false"));
+    let found = (1..=8).find(|seed| equivocates(&forgetful, *seed));
+    let seed = found.expect("a member that forgets its votes votes twice in one of eight seeds");
+    assert!(
+        !equivocates(&sound, seed),
+        "the same faults on a sound disk, seed {seed}"
+    );
+}

@@ -1,0 +1,345 @@
+//! How does a test run a consortium?
+//!
+//! `milepost-rsu testnet` makes it in a temporary folder, on ports that are free; each member is a process that
+//! writes its log into that folder. When a test fails, the ends of the logs are shown; no process outlives the
+//! consortium.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::program::{Program, end_within, kill, terminate};
+use crate::turn::Turn;
+use crate::vehicle::Vehicle;
+use crate::wait::eventually;
+
+/// How long a member may take until its API answers.
+const START_MAX: Duration = Duration::from_secs(30);
+/// How long a member may take to end.
+const STOP_MAX: Duration = Duration::from_secs(20);
+/// Lines of a log that a failed test shows.
+const LOG_LINES_SHOWN: usize = 25;
+/// Ports below those that the system gives out by itself.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// What consortium a test wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// How many members.
+    pub members: usize,
+    /// How many vehicles are enrolled.
+    pub vehicles: usize,
+    /// As for `testnet --config-override`.
+    pub overrides: &'a [&'a str],
+}
+
+impl Default for Plan<'_> {
+    /// Four members; slots of 5 s and epochs of 10 s, so that pay comes while a test waits for it, and a block
+    /// every second at least, so that it comes even where nobody drives any more.
+    fn default() -> Self {
+        Self {
+            members: 4,
+            vehicles: 8,
+            overrides: &[
+                "params.slot_ms=5000",
+                "params.epoch_ms=10000",
+                "params.freshness_ms.speed=8000",
+                "config.node.heartbeat_ms=1000",
+            ],
+        }
+    }
+}
+
+/// A testnet in a folder of its own.
+#[derive(Debug)]
+pub struct Consortium {
+    members: Vec<Member>,
+    vehicles: usize,
+    folder: TempDir,
+    _turn: Turn,
+}
+
+#[derive(Debug)]
+struct Member {
+    home: PathBuf,
+    log: PathBuf,
+    api: String,
+    endpoint: String,
+    process: Option<Child>,
+}
+
+impl Consortium {
+    /// Makes one; nobody runs yet.
+    pub fn make(plan: Plan<'_>) -> Self {
+        let turn = Turn::wait();
+        let folder = tempfile::tempdir().expect("the temporary folder can be written");
+        let base_port = free_ports(2 * plan.members);
+        let net = folder.path().join("net");
+        let mut command = Program::Rsu.command();
+        command.arg("testnet").arg("--out").arg(&net);
+        for (name, number) in [
+            ("--members", plan.members),
+            ("--vehicles", plan.vehicles),
+            ("--base-port", base_port.into()),
+        ] {
+            command.arg(name).arg(number.to_string());
+        }
+        for given in plan.overrides {
+            command.args(["--config-override", given]);
+        }
+        let _ = crate::Said::by(&mut command, START_MAX).ended_with(0);
+        let members = (0..plan.members)
+            .map(|nth| Member {
+                home: net.join(format!("member-{nth}")),
+                log: folder.path().join(format!("member-{nth}.log")),
+                api: format!("http://127.0.0.1:{}", usize::from(base_port) + 2 * nth),
+                endpoint: format!("tcp/127.0.0.1:{}", usize::from(base_port) + 2 * nth + 1),
+                process: None,
+            })
+            .collect();
+        Self {
+            members,
+            vehicles: plan.vehicles,
+            folder,
+            _turn: turn,
+        }
+    }
+
+    /// Makes one, and starts all its members.
+    pub fn running(plan: Plan<'_>) -> Self {
+        let mut consortium = Self::make(plan);
+        consortium.start_all();
+        consortium
+    }
+
+    /// All members, by number.
+    pub fn all(&self) -> std::ops::Range<usize> {
+        0..self.members.len()
+    }
+
+    /// Where a test may put its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A member's home.
+    pub fn home(&self, nth: usize) -> &Path {
+        &self.members[nth].home
+    }
+
+    /// Where a member's API is.
+    pub fn api(&self, nth: usize) -> &str {
+        &self.members[nth].api
+    }
+
+    /// Where a member hears.
+    pub fn endpoint(&self, nth: usize) -> &str {
+        &self.members[nth].endpoint
+    }
+
+    /// What everybody knows of it.
+    pub fn known(&self) -> milepost_wire::Consortium {
+        let text = std::fs::read_to_string(self.net().join("consortium.json")).expect("testnet wrote it");
+        serde_json::from_str(&text).expect("testnet wrote it")
+    }
+
+    /// An enrolled vehicle that knows all members, beginning with another one for each vehicle.
+    pub fn vehicle(&self, nth: usize) -> Vehicle {
+        assert!(nth < self.vehicles, "only {} are enrolled", self.vehicles);
+        let mut connect: Vec<String> = self
+            .members
+            .iter()
+            .map(|member| member.endpoint.clone())
+            .collect();
+        connect.rotate_left(nth % self.members.len());
+        Vehicle {
+            key: self.net().join(format!("vehicles/vehicle-{nth:04}.key")),
+            consortium: self.net().join("consortium.json"),
+            connect,
+        }
+    }
+
+    fn net(&self) -> PathBuf {
+        self.folder.path().join("net")
+    }
+
+    /// Starts those that are not running, and waits until each answers.
+    pub fn start_all(&mut self) {
+        for nth in self.all() {
+            if self.members[nth].process.is_none() {
+                self.spawn(nth);
+            }
+        }
+        for nth in self.all() {
+            self.wait_until_it_answers(nth);
+        }
+    }
+
+    /// Starts one, and waits until it answers.
+    pub fn start(&mut self, nth: usize) {
+        self.spawn(nth);
+        self.wait_until_it_answers(nth);
+    }
+
+    fn spawn(&mut self, nth: usize) {
+        let member = &mut self.members[nth];
+        assert!(member.process.is_none(), "member {nth} is running already");
+        let log = File::options().create(true).append(true).open(&member.log);
+        let log = log.expect("the testnet's folder can be written");
+        let errors = log.try_clone().expect("a handle can be cloned");
+        let mut command = Program::Rsu.command();
+        command.arg("run").arg("--home").arg(&member.home);
+        let process = command
+            .stdin(std::process::Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn();
+        member.process = Some(process.expect("it was found, so it can be started"));
+    }
+
+    fn wait_until_it_answers(&mut self, nth: usize) {
+        let member = &mut self.members[nth];
+        eventually(&format!("member {nth}'s API answers"), START_MAX, || {
+            let process = member.process.as_mut().expect("it was started");
+            let ended = process.try_wait().expect("one's own child can be waited for");
+            if let Some(status) = ended {
+                panic!("member {nth} ended at its start: {status}");
+            }
+            get(&member.api, "/v1/status")
+        });
+    }
+
+    /// SIGKILL to one.
+    pub fn kill(&mut self, nth: usize) {
+        if let Some(mut process) = self.members[nth].process.take() {
+            kill(&mut process);
+        }
+    }
+
+    /// SIGTERM to one; it must end with status 0 and never have panicked.
+    pub fn stop(&mut self, nth: usize) {
+        let member = &mut self.members[nth];
+        let mut process = member.process.take().expect("it is running");
+        terminate(&process);
+        let status = end_within(&mut process, STOP_MAX);
+        let ended_well = status.is_some_and(|status| status.success());
+        assert!(ended_well, "member {nth} did not end well: {status:?}");
+        let log = self.log(nth);
+        assert!(!log.contains("panicked at"), "member {nth} panicked:\n{log}");
+    }
+
+    /// [`Consortium::stop`] for all that run.
+    pub fn stop_all(&mut self) {
+        for nth in self.all() {
+            if self.members[nth].process.is_some() {
+                self.stop(nth);
+            }
+        }
+    }
+
+    /// Whether a member has not ended by itself.
+    pub fn is_up(&mut self, nth: usize) -> bool {
+        let process = self.members[nth].process.as_mut();
+        process.is_some_and(|process| matches!(process.try_wait(), Ok(None)))
+    }
+
+    /// All that a member ever logged.
+    pub fn log(&self, nth: usize) -> String {
+        let bytes = std::fs::read(&self.members[nth].log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// What a member answers; `None` where it does not.
+    pub fn get(&self, nth: usize, path: &str) -> Option<Value> {
+        get(&self.members[nth].api, path)
+    }
+
+    /// The newest block that a member has; `None` where it does not answer.
+    pub fn height(&self, nth: usize) -> Option<u64> {
+        self.get(nth, "/v1/status")?["height"].as_u64()
+    }
+
+    /// Waits until a member has this block.
+    pub fn reach(&self, nth: usize, height: u64, within: Duration) {
+        eventually(&format!("member {nth} has block {height}"), within, || {
+            self.height(nth).filter(|found| *found >= height)
+        });
+    }
+
+    /// Checks that these members have the same newest common block, and returns its height.
+    pub fn agree(&self, members: impl IntoIterator<Item = usize>) -> u64 {
+        let members: Vec<usize> = members.into_iter().collect();
+        let heights: Vec<u64> = members
+            .iter()
+            .map(|nth| {
+                self.height(*nth)
+                    .unwrap_or_else(|| panic!("member {nth} does not answer"))
+            })
+            .collect();
+        let height = *heights.iter().min().expect("some member is asked");
+        assert!(height > 0, "there is no block yet: {heights:?}");
+        let named: Vec<[String; 2]> = members.iter().map(|nth| self.block(*nth, height)).collect();
+        assert!(
+            named.iter().all(|other| *other == named[0]),
+            "members {members:?} differ at height {height} in [block, state root]: {named:#?}"
+        );
+        height
+    }
+
+    /// Hash and state root of a member's block at `height`.
+    pub fn block(&self, nth: usize, height: u64) -> [String; 2] {
+        let block = self.get(nth, &format!("/v1/blocks/{height}"));
+        let block = block.unwrap_or_else(|| panic!("member {nth} has no block {height}"));
+        ["hash", "state_root"].map(|name| block[name].as_str().expect("a block has it").to_owned())
+    }
+}
+
+impl Drop for Consortium {
+    fn drop(&mut self) {
+        for member in &mut self.members {
+            if let Some(mut process) = member.process.take() {
+                kill(&mut process);
+            }
+        }
+        if std::thread::panicking() {
+            for nth in self.all() {
+                let log = self.log(nth);
+                let lines: Vec<&str> = log.lines().collect();
+                let end = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
+                eprintln!("-- the end of member {nth}'s log\n{}", end.join("\n"));
+            }
+        }
+    }
+}
+
+fn get(api: &str, path: &str) -> Option<Value> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(5)))
+        .build()
+        .into();
+    agent
+        .get(format!("{api}{path}"))
+        .call()
+        .ok()?
+        .body_mut()
+        .read_json()
+        .ok()
+}
+
+/// The first of `count` ports in a row that nobody listens on. It is the [`Turn`] that keeps them free.
+fn free_ports(count: usize) -> u16 {
+    // Test programs that follow one another begin elsewhere: a port just closed may still be refused.
+    let span = usize::from(PORTS.end - PORTS.start) - count;
+    let begin = std::process::id() as usize * 97 % span;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (0..span)
+        .step_by(count)
+        .map(|step| PORTS.start + ((begin + step) % span) as u16)
+        .find(|base| (*base..*base + count as u16).all(|port| is_free(&port)))
+        .unwrap_or_else(|| panic!("there are no {count} free ports in a row from {PORTS:?}"))
+}

@@ -1,0 +1,162 @@
+//! How does a test drive, and ask, as a vehicle does?
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use milepost_wire::SecretKey;
+use serde_json::Value;
+
+use crate::program::{Program, Said, kill, scratch, shared, terminate};
+
+/// One enrolled vehicle, and whom it knows.
+#[derive(Clone, Debug)]
+pub struct Vehicle {
+    /// Its key file.
+    pub key: PathBuf,
+    /// `consortium.json`.
+    pub consortium: PathBuf,
+    /// Endpoints of roadside units.
+    pub connect: Vec<String>,
+}
+
+/// What a vehicle sees.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// JSON lines.
+    Jsonl(String),
+    /// One vehicle of SUMO's floating-car data: the file, and its name there.
+    Fcd(PathBuf, String),
+}
+
+impl Vehicle {
+    /// Its signing key.
+    pub fn secret(&self) -> SecretKey {
+        let text = std::fs::read_to_string(&self.key).expect("testnet wrote it");
+        SecretKey::from_hex(&text).expect("testnet wrote it")
+    }
+
+    /// Where reports wait that have no receipt: beside the key.
+    pub fn outbox(&self) -> PathBuf {
+        self.beside("outbox")
+    }
+
+    /// The same, with another key.
+    #[must_use]
+    pub fn with_key(&self, key: impl Into<PathBuf>) -> Self {
+        Self {
+            key: key.into(),
+            ..self.clone()
+        }
+    }
+
+    /// A `milepost-obu` command in its name.
+    pub fn command(&self, command: &str, arguments: &[&str]) -> Command {
+        let mut obu = Program::Obu.command();
+        obu.arg(command).arg("--key").arg(&self.key);
+        obu.arg("--consortium").arg(&self.consortium);
+        obu.arg("--connect").args(&self.connect);
+        obu.args(arguments);
+        obu
+    }
+
+    /// Asks, and returns the JSON that is printed.
+    ///
+    /// # Panics
+    ///
+    /// Where the command fails.
+    pub fn ask(&self, command: &str, arguments: &[&str]) -> Value {
+        Said::by(
+            self.command(command, arguments).arg("--json"),
+            Duration::from_secs(90),
+        )
+        .ended_with(0)
+        .json()
+    }
+
+    /// Sets out. After the source's end it waits for receipts up to `linger_s` seconds.
+    pub fn drive(&self, source: Source, linger_s: u64) -> Drive {
+        let mut command = self.command("run", &["--json", "--linger", &linger_s.to_string()]);
+        match source {
+            Source::Jsonl(lines) => {
+                let file = self.beside("jsonl");
+                std::fs::write(&file, lines).expect("the testnet's folder can be written");
+                command.arg("--source").arg(format!("jsonl:{}", file.display()));
+            }
+            Source::Fcd(file, name) => {
+                command.arg("--source").arg(format!("fcd:{}", file.display()));
+                command.args(["--vehicle", &name]);
+            }
+        }
+        Drive::start(&mut command)
+    }
+
+    fn beside(&self, extension: &str) -> PathBuf {
+        let mut name = self.key.clone().into_os_string();
+        name.push(".");
+        name.push(extension);
+        Path::new(&name).to_owned()
+    }
+}
+
+/// A vehicle under way; stopped for good where it is dropped before its end.
+#[derive(Debug)]
+pub struct Drive {
+    child: Option<Child>,
+    command: String,
+    stdout: File,
+    stderr: File,
+}
+
+impl Drive {
+    fn start(command: &mut Command) -> Self {
+        let (stdout, stderr) = (scratch(), scratch());
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(shared(&stdout))
+            .stderr(shared(&stderr))
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        Self {
+            child: Some(child),
+            command: format!("{command:?}"),
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Waits for its end and returns its summary.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not end within `limit`, or fails.
+    pub fn finish(mut self, limit: Duration) -> Value {
+        let child = self.child.take().expect("it is taken only here");
+        let handle = |file: &File| file.try_clone().expect("a handle can be cloned");
+        let command = std::mem::take(&mut self.command);
+        Said::of(child, command, handle(&self.stdout), handle(&self.stderr), limit)
+            .ended_with(0)
+            .json()
+    }
+
+    /// Asks it to end, as Ctrl-C does, and returns its summary.
+    ///
+    /// # Panics
+    ///
+    /// As [`Drive::finish`].
+    pub fn stop(self) -> Value {
+        if let Some(child) = &self.child {
+            terminate(child);
+        }
+        self.finish(Duration::from_secs(20))
+    }
+}
+
+impl Drop for Drive {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            kill(&mut child);
+        }
+    }
+}

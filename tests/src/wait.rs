@@ -1,0 +1,29 @@
+//! When has something happened?
+//!
+//! A test that waits for another process looks again and again, and gives up with a sentence that says what it
+//! waited for.
+
+use std::time::{Duration, Instant};
+
+/// How often one looks.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Looks until there is something to see, and returns it.
+///
+/// # Panics
+///
+/// After `within`, naming `what` was waited for.
+pub fn eventually<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(
+            began.elapsed() < within,
+            "waited {} s in vain: {what}",
+            within.as_secs()
+        );
+        std::thread::sleep(EVERY);
+    }
+}

@@ -1,0 +1,208 @@
+//! Does `milepost-rsu verify` find what is wrong with a store, and nothing wrong with a good one?
+//!
+//! Two ways for a store to go bad: a byte changes on the disk, as disks do, and RocksDB's checksums should tell;
+//! or somebody changes a value through RocksDB itself, with all checksums right, and replaying must tell. In
+//! either case there is an error text and no panic, and a unit does not start on a disk that it cannot trust.
+
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use milepost_tests::{Consortium, Drive, Plan, Program, Ride, Said, Source};
+use rocksdb::{DB, IteratorMode, Options};
+
+/// Where in each file a byte is flipped, in percent.
+const FLIPPED_AT: [u64; 4] = [15, 40, 60, 85];
+/// Column families, each with one value changed. The rest is derived from them, or never outlives a block.
+const FAMILIES: [&str; 5] = ["blocks", "certificates", "outputs", "batches", "tree"];
+
+#[test]
+fn a_good_store_passes_and_every_kind_of_damage_is_found() {
+    let mut consortium = Consortium::running(Plan::default());
+    drive(&consortium);
+    consortium.agree(consortium.all());
+    let height = consortium.height(0).expect("member 0 answers");
+    // One after a crash; another with both tables and a log, since a restart turns the log into tables.
+    consortium.kill(1);
+    consortium.stop(2);
+    consortium.start(2);
+    drive(&consortium);
+    consortium.stop_all();
+
+    for nth in consortium.all() {
+        let report = verify(consortium.home(nth)).ended_with(0).json();
+        assert_eq!(report["ok"], true, "member {nth}: {report}");
+        assert!(
+            report["height"].as_u64() >= Some(height),
+            "member {nth}: {report}"
+        );
+        assert!(report["reports"].as_u64() > Some(0), "member {nth}: {report}");
+    }
+
+    let home = consortium.home(2);
+    let mut passed = unseen_flips(home);
+    passed.extend(unseen_changes(home));
+    assert!(
+        passed.is_empty(),
+        "damage that verify did not find, or not well:\n{}",
+        passed.join("\n")
+    );
+    let _ = verify(home).ended_with(0);
+}
+
+#[test]
+fn a_home_that_is_none_is_named() {
+    let folder = tempfile::tempdir().expect("the temporary folder can be written");
+    let nowhere = folder.path().join("nowhere");
+    let said = verify(&nowhere).ended_with(2);
+    assert!(said.stderr.contains("nowhere"), "{said}");
+}
+
+fn drive(consortium: &Consortium) {
+    let drives: Vec<Drive> = (0..3)
+        .map(|nth| {
+            let lines = Ride::in_line(nth).jsonl(6);
+            consortium.vehicle(nth).drive(Source::Jsonl(lines), 30)
+        })
+        .collect();
+    for drive in drives {
+        drive.finish(Duration::from_secs(60));
+    }
+}
+
+fn verify(home: &Path) -> Said {
+    Program::Rsu.run(["verify", "--json", "--home", home.to_str().expect("UTF-8")])
+}
+
+/// Flips a bit at several places in each file that holds data; tells of those that verify let pass.
+fn unseen_flips(home: &Path) -> Vec<String> {
+    let mut passed = Vec::new();
+    let (mut tables, mut logs) = (0, 0);
+    for path in data_files(home) {
+        let file = std::fs::File::options().read(true).write(true).open(&path);
+        let file = file.expect("the store's files can be written");
+        let len = file.metadata().expect("it has a length").len();
+        if len == 0 {
+            continue;
+        }
+        match path.extension().is_some_and(|extension| extension == "sst") {
+            true => tables += 1,
+            false => logs += 1,
+        }
+        for percent in FLIPPED_AT {
+            let at = len * percent / 100;
+            flip(&file, at);
+            let said = verify(home);
+            flip(&file, at);
+            if let Some(why) = let_pass(&said) {
+                let name = path.file_name().expect("a file").to_string_lossy();
+                passed.push(format!(
+                    "{name} ({}), byte {at} of {len}: {why}",
+                    family_of(&path)
+                ));
+            }
+        }
+    }
+    assert!(
+        tables > 0 && logs > 0,
+        "{tables} tables and {logs} logs: nothing to damage"
+    );
+    passed
+}
+
+/// Tables and write-ahead logs.
+fn data_files(home: &Path) -> Vec<PathBuf> {
+    let store = std::fs::read_dir(home.join("store")).expect("the store is a folder");
+    let is_data = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|extension| extension == "sst" || extension == "log")
+    };
+    let mut paths: Vec<PathBuf> = store
+        .map(|entry| entry.expect("it can be listed").path())
+        .filter(is_data)
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn flip(file: &std::fs::File, at: u64) {
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("it is within the file");
+    file.write_all_at(&[byte[0] ^ 0x10], at)
+        .expect("it can be written");
+}
+
+/// A table names its column family in its properties; a log holds them all.
+fn family_of(path: &Path) -> &'static str {
+    let bytes = std::fs::read(path).expect("the store's files can be read");
+    let key = b"rocksdb.column.family.name";
+    let Some(at) = bytes.windows(key.len()).position(|window| window == key) else {
+        return "log";
+    };
+    let after = &bytes[at + key.len()..];
+    let all = [
+        "blocks",
+        "certificates",
+        "outputs",
+        "batches",
+        "tree",
+        "open",
+        "bodies",
+        "own",
+        "log",
+        "explain",
+        "picture",
+        "meta",
+    ];
+    all.into_iter()
+        .find(|name| after.starts_with(name.as_bytes()))
+        .unwrap_or("unknown")
+}
+
+/// Changes a value in each family through RocksDB, which then has its checksums right; tells as [`unseen_flips`].
+fn unseen_changes(home: &Path) -> Vec<String> {
+    let mut passed = Vec::new();
+    for family in FAMILIES {
+        let kept = change(home, family, None);
+        let said = verify(home);
+        change(home, family, Some(kept));
+        if let Some(why) = let_pass(&said) {
+            passed.push(format!("a value of {family}, changed by RocksDB: {why}"));
+        }
+    }
+    passed
+}
+
+/// Changes one bit of the value in the middle of a family, or puts an entry back. Returns the entry as it was.
+fn change(home: &Path, family: &str, back: Option<(Box<[u8]>, Box<[u8]>)>) -> (Box<[u8]>, Box<[u8]>) {
+    let (options, path) = (Options::default(), home.join("store"));
+    let families = DB::list_cf(&options, &path).expect("the store is one of RocksDB's");
+    let db = DB::open_cf(&options, &path, families).expect("nobody else has it open");
+    let handle = db.cf_handle(family).expect("the schema has it");
+    if let Some((key, value)) = back {
+        db.put_cf(handle, &key, &value).expect("it can be written");
+        return (key, value);
+    }
+    let entries: Vec<_> = db
+        .iterator_cf(handle, IteratorMode::Start)
+        .map(|entry| entry.expect("it can be read"))
+        .collect();
+    let (key, value) = entries[entries.len() / 2].clone();
+    let mut changed = value.clone();
+    changed[value.len() / 2] ^= 0x10;
+    db.put_cf(handle, &key, changed).expect("it can be written");
+    (key, value)
+}
+
+/// Why a verdict on damage is not what it should be, if so.
+fn let_pass(said: &Said) -> Option<String> {
+    if said.panicked() {
+        return Some(format!("it panicked: {}", said.stderr));
+    }
+    match said.status {
+        Some(1) if said.stdout.contains("\"errors\":[\"") || !said.stderr.trim().is_empty() => None,
+        Some(1) => Some("no error text".into()),
+        Some(0) => Some(format!("found right: {}", said.stdout.trim())),
+        status => Some(format!("exit status {status:?}: {}", said.stderr)),
+    }
+}
