@@ -133,7 +133,7 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
             let reach = params
                 .tolerance(kind)
                 .map_or(0, |tolerance| i64::from(tolerance.near))
-                .max(spread * 5 / 2);
+                .max(spread * 3);
             truth::centre(&voices, counts, outcome.word, reach, prior_weight)
         }
     });

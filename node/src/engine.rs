@@ -63,6 +63,19 @@ pub(crate) struct Stepped {
     pub(crate) effects: Vec<Effected>,
 }
 
+/// What was found of a block that a round proposes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) height: Height,
+    pub(crate) round: u32,
+    pub(crate) valid_round: Option<u32>,
+    pub(crate) proposer: Address,
+    pub(crate) value: Hash,
+    pub(crate) valid: bool,
+    /// A certificate for the block was fetched, and fed before.
+    pub(crate) fetched: bool,
+}
+
 /// The engine cannot be trusted to go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("consensus engine: {0}")]
@@ -180,33 +193,22 @@ impl Engine {
         )))
     }
 
-    /// A block that was judged; `fetched` tells that a certificate for it was fed before.
-    pub(crate) fn judged(
-        &mut self,
-        height: Height,
-        round: u32,
-        valid_round: Option<u32>,
-        proposer: Address,
-        value: Hash,
-        valid: bool,
-        fetched: bool,
-    ) -> Result<Stepped, EngineError> {
+    /// A block that was judged.
+    pub(crate) fn judged(&mut self, verdict: Verdict) -> Result<Stepped, EngineError> {
         let proposed = ProposedValue {
-            height: context::Height(height),
-            round: Round::new(round),
-            valid_round: valid_round.map_or(Round::Nil, Round::new),
-            proposer: context::Address(proposer),
-            value: BlockId(value),
-            validity: Validity::from_bool(valid),
+            height: context::Height(verdict.height),
+            round: Round::new(verdict.round),
+            valid_round: verdict.valid_round.map_or(Round::Nil, Round::new),
+            proposer: context::Address(verdict.proposer),
+            value: BlockId(verdict.value),
+            validity: Validity::from_bool(verdict.valid),
         };
-        self.step(Input::ProposedValue(
-            proposed,
-            if fetched {
-                ValueOrigin::Sync
-            } else {
-                ValueOrigin::Consensus
-            },
-        ))
+        let origin = if verdict.fetched {
+            ValueOrigin::Sync
+        } else {
+            ValueOrigin::Consensus
+        };
+        self.step(Input::ProposedValue(proposed, origin))
     }
 
     /// A certificate that was fetched for this height.

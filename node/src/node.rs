@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::VerifiedBatch;
 use crate::context::{Voters, proposer};
-use crate::engine::{Effected, Engine, EngineError, Stepped};
+use crate::engine::{Effected, Engine, EngineError, Stepped, Verdict};
 use crate::ledger::{Executed, Invalid, Ledger, LedgerError};
 use crate::message::{Acks, PeerMessage, Proposal, ProposedBody, Status};
 use crate::pool::Pool;
@@ -891,15 +891,15 @@ impl<S: Store> Node<S> {
                 valid_round,
                 proposer,
             } = named;
-            let stepped = self.engine.judged(
-                block.header.height,
+            let stepped = self.engine.judged(Verdict {
+                height: block.header.height,
                 round,
                 valid_round,
                 proposer,
-                hash,
+                value: hash,
                 valid,
-                false,
-            )?;
+                fetched: false,
+            })?;
             self.run(stepped)?;
         }
         Ok(())
@@ -1030,9 +1030,15 @@ impl<S: Store> Node<S> {
                         Some(false) => return Err(self.diverged(value)),
                     }
                     self.store.write(&[Write::Body(value, (*block).clone())], false)?;
-                    let stepped =
-                        self.engine
-                            .judged(self.next(), round, None, proposer, value, true, true)?;
+                    let stepped = self.engine.judged(Verdict {
+                        height: self.next(),
+                        round,
+                        valid_round: None,
+                        proposer,
+                        value,
+                        valid: true,
+                        fetched: true,
+                    })?;
                     self.log(stepped, &mut queue)?;
                 }
                 Effected::CertificateBad => {

@@ -19,6 +19,12 @@ use milepost_wire::{Block, Cell, Certificate, Hash, Height, KeyId, Kind, SignedB
 /// Where an output stands: the block's height, and the output's index in it.
 pub type Place = (Height, u32);
 
+/// A key and its value, as the store has them.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// Which figure of the picture, and where its newest estimate stands.
+pub type Placed = ((Cell, Kind), Place);
+
 /// Something that must be remembered before a block is decided.
 #[derive(Clone, Debug)]
 pub enum Write {
@@ -57,7 +63,7 @@ pub struct Loaded {
     /// The authenticated state.
     pub tree: Vec<(StateKey, Vec<u8>)>,
     /// The short-lived state.
-    pub open: Vec<(Vec<u8>, Vec<u8>)>,
+    pub open: Vec<Entry>,
     /// The log of the height above the newest block.
     pub log: Vec<Vec<u8>>,
 }
@@ -165,7 +171,7 @@ pub trait Store: Send + 'static {
     /// # Errors
     ///
     /// [`StoreError`].
-    fn picture(&self) -> Result<Vec<((Cell, Kind), Place)>, StoreError>;
+    fn picture(&self) -> Result<Vec<Placed>, StoreError>;
 
     /// Bytes on the disk, roughly.
     fn size_bytes(&self) -> u64;

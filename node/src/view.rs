@@ -179,10 +179,10 @@ pub fn prove_outputs(store: &impl Store, places: &[Place]) -> Result<Vec<Outputs
         else {
             continue;
         };
-        let leaves: Vec<Hash> = outputs.iter().map(Output::leaf).collect();
+        let tree = merkle::Tree::new(outputs.iter().map(Output::leaf).collect());
         let proved = group.iter().filter_map(|(_, index)| {
             let index = *index as usize;
-            Some((outputs.get(index)?.clone(), merkle::prove(&leaves, index)?))
+            Some((outputs.get(index)?.clone(), tree.prove(index)?))
         });
         let outputs = proved.collect();
         proofs.push(OutputsProof {

@@ -1,5 +1,6 @@
 //! Runs one roadside unit, begins consortia to try out, and asks and checks running ones.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -252,6 +253,7 @@ fn start_logging(config: &Config) {
         .unwrap_or_else(|_| EnvFilter::new("info,zenoh=warn,arc_malachitebft_core_consensus=warn"));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match config.log {
         LogFormat::Text => logs.init(),
@@ -271,8 +273,14 @@ fn show(ask: &Ask, path: &str) -> Outcome {
 
 fn verify(home: &Home, json: bool) -> Outcome {
     let genesis = home.genesis()?;
-    let store = Rocks::open_read_only(&home.store())
-        .with_context(|| format!("cannot open {}", home.store().display()))?;
+    let folder = home.store();
+    anyhow::ensure!(
+        folder.join("CURRENT").exists(),
+        "{} holds no ledger: this unit never ran",
+        folder.display()
+    );
+    let store =
+        Rocks::open_read_only(&folder).with_context(|| format!("cannot open {}", folder.display()))?;
     let bar = ProgressBar::new(0);
     bar.set_style(
         ProgressStyle::with_template("{wide_bar} block {pos} of {len}, {eta} left")

@@ -203,10 +203,7 @@ fn overrides() -> Vec<String> {
         format!("params.epoch_ms={EPOCH_MS}"),
         // A vehicle meets fewer items in half a minute than in an hour: as many are a full epoch of evidence.
         "params.evidence_full=4".into(),
-        // Cars stop and go at lights: within half a minute even honest ones see a road differently.
-        "params.speed.far=625".into(),
-        "params.speed.near=208".into(),
-        // What a new chain takes for known is a guess: it hardly counts.
+        // What was known half a minute ago says little about a road with traffic lights.
         "params.prior_weight=1000".into(),
     ];
     for kind in ["speed", "congestion", "humidity", "hazard"] {

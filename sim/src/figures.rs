@@ -235,11 +235,13 @@ pub struct VehicleRow {
 /// How good the picture was.
 pub fn picture(items: &[Item]) -> PictureFigures {
     let truths = items.iter().filter(|item| item.truth.is_some()).count();
-    let covered: Vec<_> = items
+    /// What was published of an item, the truth, and what the plain mean would have been.
+    type Covered = (Published, f64, Option<f64>);
+    let covered: Vec<Covered> = items
         .iter()
         .filter_map(|item| Some((item.published?, item.truth?.speed_kmh, item.plain_mean_kmh)))
         .collect();
-    let mean = |of: &dyn Fn(&(Published, f64, Option<f64>)) -> f64| {
+    let mean = |of: &dyn Fn(&Covered) -> f64| {
         if covered.is_empty() {
             0.0
         } else {

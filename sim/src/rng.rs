@@ -34,14 +34,14 @@ impl Rng {
     }
 
     /// 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN);
         mix(self.0)
     }
 
     /// 0 up to but not including 1, in steps of 2⁻⁵³.
     pub fn uniform(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.draw() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// `low` up to but not including `high`.
@@ -51,7 +51,7 @@ impl Rng {
 
     /// 0 up to but not including `bound`; 0 for a bound of 0. Uneven by at most `bound` in 2⁶⁴.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
 
     /// True with this probability.
@@ -97,12 +97,12 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_stream_for_ever() {
         let mut rng = Rng::fork(7, "test", 3);
-        let drawn: Vec<u64> = (0..3).map(|_| rng.next()).collect();
+        let drawn: Vec<u64> = (0..3).map(|_| rng.draw()).collect();
         let mut again = Rng::fork(7, "test", 3);
-        assert_eq!(drawn, (0..3).map(|_| again.next()).collect::<Vec<_>>());
-        assert_ne!(drawn[0], Rng::fork(7, "test", 4).next());
-        assert_ne!(drawn[0], Rng::fork(7, "tess", 3).next());
-        assert_ne!(drawn[0], Rng::fork(8, "test", 3).next());
+        assert_eq!(drawn, (0..3).map(|_| again.draw()).collect::<Vec<_>>());
+        assert_ne!(drawn[0], Rng::fork(7, "test", 4).draw());
+        assert_ne!(drawn[0], Rng::fork(7, "tess", 3).draw());
+        assert_ne!(drawn[0], Rng::fork(8, "test", 3).draw());
     }
 
     #[test]

@@ -49,6 +49,10 @@ impl Default for Plan<'_> {
                 "params.slot_ms=5000",
                 "params.epoch_ms=10000",
                 "params.freshness_ms.speed=8000",
+                // An epoch is paid once nothing of it can come any more, of whatever kind.
+                "params.freshness_ms.congestion=8000",
+                "params.freshness_ms.humidity=8000",
+                "params.freshness_ms.hazard=8000",
                 "config.node.heartbeat_ms=1000",
             ],
         }

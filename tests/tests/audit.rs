@@ -4,8 +4,10 @@
 //! or somebody changes a value through RocksDB itself, with all checksums right, and replaying must tell. In
 //! either case there is an error text and no panic, and a unit does not start on a disk that it cannot trust.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use milepost_tests::{Consortium, Drive, Plan, Program, Ride, Said, Source};
@@ -48,6 +50,7 @@ fn a_good_store_passes_and_every_kind_of_damage_is_found() {
         passed.join("\n")
     );
     let _ = verify(home).ended_with(0);
+    refuses_to_start(home, &consortium.folder().join("damaged"));
 }
 
 #[test]
@@ -56,6 +59,35 @@ fn a_home_that_is_none_is_named() {
     let nowhere = folder.path().join("nowhere");
     let said = verify(&nowhere).ended_with(2);
     assert!(said.stderr.contains("nowhere"), "{said}");
+}
+
+/// A unit that finds its log damaged stops with an error before it says anything to anybody.
+fn refuses_to_start(home: &Path, copy: &Path) {
+    let copied = Command::new("cp").arg("-r").args([home, copy]).status();
+    assert!(
+        copied.is_ok_and(|status| status.success()),
+        "the home cannot be copied"
+    );
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "log");
+    let len = |path: &PathBuf| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let log = data_files(copy)
+        .into_iter()
+        .filter(is_log)
+        .max_by_key(len)
+        .expect("there is a log");
+    let file = std::fs::File::options().read(true).write(true).open(&log);
+    flip(&file.expect("it can be written"), len(&log) / 2);
+    let said = Program::Rsu
+        .run(["run", "--home", copy.to_str().expect("UTF-8")])
+        .ended_with(1);
+    assert!(
+        !said.stdout.contains("ready"),
+        "it was ready on a damaged disk: {said}"
+    );
+    assert!(
+        said.stderr.contains("milepost-rsu: "),
+        "it does not say why: {said}"
+    );
 }
 
 fn drive(consortium: &Consortium) {
@@ -76,7 +108,7 @@ fn verify(home: &Path) -> Said {
 
 /// Flips a bit at several places in each file that holds data; tells of those that verify let pass.
 fn unseen_flips(home: &Path) -> Vec<String> {
-    let mut passed = Vec::new();
+    let (mut passed, families) = (Vec::new(), families(home));
     let (mut tables, mut logs) = (0, 0);
     for path in data_files(home) {
         let file = std::fs::File::options().read(true).write(true).open(&path);
@@ -132,31 +164,21 @@ fn flip(file: &std::fs::File, at: u64) {
         .expect("it can be written");
 }
 
-/// A table names its column family in its properties; a log holds them all.
-fn family_of(path: &Path) -> &'static str {
-    let bytes = std::fs::read(path).expect("the store's files can be read");
-    let key = b"rocksdb.column.family.name";
-    let Some(at) = bytes.windows(key.len()).position(|window| window == key) else {
-        return "log";
-    };
-    let after = &bytes[at + key.len()..];
-    let all = [
-        "blocks",
-        "certificates",
-        "outputs",
-        "batches",
-        "tree",
-        "open",
-        "bodies",
-        "own",
-        "log",
-        "explain",
-        "picture",
-        "meta",
-    ];
-    all.into_iter()
-        .find(|name| after.starts_with(name.as_bytes()))
-        .unwrap_or("unknown")
+/// Which column family each table belongs to, by the table's name.
+fn families(home: &Path) -> BTreeMap<String, String> {
+    let (options, path) = (Options::default(), home.join("store"));
+    let families = DB::list_cf(&options, &path).expect("the store is one of RocksDB's");
+    let db = DB::open_cf_for_read_only(&options, &path, families, false).expect("it was closed well");
+    let tables = db.live_files().expect("they can be listed").into_iter();
+    // RocksDB names a table `/000013.sst`.
+    tables
+        .map(|table| {
+            (
+                table.name.trim_start_matches('/').to_owned(),
+                table.column_family_name,
+            )
+        })
+        .collect()
 }
 
 /// Changes a value in each family through RocksDB, which then has its checksums right; tells as [`unseen_flips`].
@@ -173,8 +195,11 @@ fn unseen_changes(home: &Path) -> Vec<String> {
     passed
 }
 
+/// A key and its value.
+type Entry = (Box<[u8]>, Box<[u8]>);
+
 /// Changes one bit of the value in the middle of a family, or puts an entry back. Returns the entry as it was.
-fn change(home: &Path, family: &str, back: Option<(Box<[u8]>, Box<[u8]>)>) -> (Box<[u8]>, Box<[u8]>) {
+fn change(home: &Path, family: &str, back: Option<Entry>) -> Entry {
     let (options, path) = (Options::default(), home.join("store"));
     let families = DB::list_cf(&options, &path).expect("the store is one of RocksDB's");
     let db = DB::open_cf(&options, &path, families).expect("nobody else has it open");

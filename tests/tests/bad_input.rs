@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 use milepost_tests::{Program, Ride, Said};
 use tempfile::TempDir;
 
+/// A recording whose third line is too short.
+const SHORT_CSV: &str =
+    "timestep_time;vehicle_id;vehicle_x;vehicle_y;vehicle_speed\n0;a;11.3;44.5;9\n1;a;11.3\n";
+
 /// A testnet's files, and room for bad ones.
 struct Desk {
     folder: TempDir,
@@ -79,28 +83,38 @@ fn a_damaged_recording_is_refused_with_file_line_and_expectation() {
     let packed = gzip(whole.as_bytes());
     let damaged_speed = whole.replacen("speed=\"13.9\"", "speed=\"fast\"", 1);
     let binary: Vec<u8> = (0..=255).cycle().take(4096).collect();
-    let cases: [(&str, Vec<u8>, Option<usize>); 9] = [
-        ("cut.xml", whole.as_bytes()[..cut].into(), Some(cut_line)),
-        ("cut.xml.gz", packed[..packed.len() / 2].into(), Some(1)),
-        ("speed.xml", damaged_speed.into(), Some(3)),
-        ("routes.xml", b"<routes>\n</routes>\n".into(), Some(1)),
+    // What follows the file's name.
+    let cases: [(&str, Vec<u8>, String); 9] = [
         (
-            "short.csv",
-            b"timestep_time;vehicle_id;vehicle_x;vehicle_y;vehicle_speed\n0;a;11.3;44.5;9\n1;a;11.3\n".into(),
-            Some(3),
+            "cut.xml",
+            whole.as_bytes()[..cut].into(),
+            format!(":{cut_line}: expected"),
         ),
-        ("empty.xml", Vec::new(), None),
-        ("empty.xml.gz", gzip(b""), None),
-        ("binary.xml", binary, None),
-        ("parquet.xml", b"PAR1\x15\x04\x15\x10".into(), None),
+        ("cut.xml.gz", packed[..packed.len() / 2].into(), ":".to_owned()),
+        (
+            "speed.xml",
+            damaged_speed.into(),
+            ":3: expected `speed` as".to_owned(),
+        ),
+        (
+            "routes.xml",
+            b"<routes>\n</routes>\n".into(),
+            ":1: expected the root".to_owned(),
+        ),
+        ("short.csv", SHORT_CSV.into(), ":3: expected 5 columns".to_owned()),
+        ("empty.xml", Vec::new(), ": expected `<fcd-export>`".to_owned()),
+        ("empty.xml.gz", gzip(b""), ": expected `<fcd-export>`".to_owned()),
+        ("binary.xml", binary, ": expected SUMO".to_owned()),
+        (
+            "parquet.xml",
+            b"PAR1\x15\x04\x15\x10".into(),
+            ": expected SUMO".to_owned(),
+        ),
     ];
-    for (name, bytes, line) in cases {
+    for (name, bytes, after) in cases {
         let path = desk.file(name, bytes);
-        let place = match line {
-            Some(line) => format!("{}:{line}: expected", path.display()),
-            None => format!("{}: expected", path.display()),
-        };
-        refused(desk.drive(&format!("fcd:{}", path.display()), &[]), &[&place]);
+        let said = desk.drive(&format!("fcd:{}", path.display()), &[]);
+        refused(said, &[&format!("{}{after}", path.display()), "expected"]);
     }
 }
 
@@ -125,9 +139,9 @@ fn wrong_usage_is_told_what_was_expected() {
         said,
         &[&format!("{}:2: expected", settings.display()), "bundel_ms"],
     );
-    let open_key = desk.file("open.key", "11".repeat(32));
-    let said = Program::Obu.run(["address", "--key", text(&open_key)]);
-    refused(said, &["open.key"]);
+    let no_key = desk.file("no.key", "eleven");
+    let said = Program::Obu.run(["address", "--key", text(&no_key)]);
+    refused(said, &["no.key:1: ", "64 hexadecimal digits"]);
 }
 
 #[test]

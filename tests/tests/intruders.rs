@@ -313,7 +313,11 @@ fn honest_vehicles_are_heard(consortium: &Consortium) {
         .collect();
     for drive in drives {
         let summary = drive.finish(2 * WAIT_MAX);
-        assert_eq!(summary["final"], 3, "honest reports no longer pass: {summary}");
+        assert!(summary["sent"].as_u64() > Some(0), "nothing was said: {summary}");
+        assert_eq!(
+            summary["final"], summary["sent"],
+            "honest reports no longer pass: {summary}"
+        );
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use milepost_tests::{Consortium, Plan, Program, Ride, Source, Vehicle, eventually};
+use milepost_tests::{Consortium, Plan, Program, Ride, Said, Source, Vehicle, eventually};
 use serde_json::Value;
 
 /// How long the vehicles drive, in seconds: two epochs and a bit.
@@ -131,8 +131,8 @@ fn spend(vehicle: &Vehicle, consortium: &Consortium) {
     assert_eq!(micro(&held["balance"]), Some(123), "{held}");
     assert_eq!(held["vehicle"], Value::Null, "a friend is no vehicle: {held}");
 
-    let refused = vehicle.command("transfer", &["--to", to, "--amount", "1000000"]);
-    let refused = milepost_tests::Said::by(&mut { refused }, PAY_MAX).ended_with(1);
+    let mut too_much = vehicle.command("transfer", &["--to", to, "--amount", "1000000"]);
+    let refused = Said::by(&mut too_much, PAY_MAX).ended_with(1);
     assert!(
         refused.stderr.contains("1000000"),
         "what cannot be spent is named: {refused}"

@@ -12,7 +12,7 @@ use milepost_wire::time::Epoch;
 use milepost_wire::{Block, Cell, Certificate, Hash, Height, KeyId, Kind, SignedBatch};
 
 use super::schema::{self, Index};
-use super::{Commit, Loaded, Place, Store, StoreError, Write};
+use super::{Commit, Loaded, Place, Placed, Store, StoreError, Write};
 
 /// A store that lives as long as its last clone.
 #[derive(Clone, Debug, Default)]
@@ -232,7 +232,7 @@ impl Store for Memory {
         Ok(keys.filter_map(|key| schema::place(&key[12..])).collect())
     }
 
-    fn picture(&self) -> Result<Vec<((Cell, Kind), Place)>, StoreError> {
+    fn picture(&self) -> Result<Vec<Placed>, StoreError> {
         Ok(self
             .lock()
             .picture

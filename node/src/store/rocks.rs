@@ -12,11 +12,11 @@ use milepost_wire::codec::{Message, decode, decode_within, encode};
 use milepost_wire::output::Output;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Block, Cell, Certificate, Hash, Height, KeyId, Kind, SignedBatch};
+use milepost_wire::{Block, Certificate, Hash, Height, KeyId, SignedBatch};
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, IteratorMode, Options, WriteBatch, WriteOptions};
 
 use super::schema::{self, Index};
-use super::{Commit, Loaded, Place, Store, StoreError, Write};
+use super::{Commit, Entry, Loaded, Place, Placed, Store, StoreError, Write};
 
 /// A RocksDB database. Clones share it.
 #[derive(Clone)]
@@ -100,7 +100,7 @@ impl Rocks {
     }
 
     /// The entries of one height in a family whose keys are [`schema::below`] a height.
-    fn of_height(&self, family: &str, height: Height) -> Result<Vec<(Box<[u8]>, Box<[u8]>)>, StoreError> {
+    fn of_height(&self, family: &str, height: Height) -> Result<Vec<Entry>, StoreError> {
         let prefix = schema::height(height);
         let from = IteratorMode::From(&prefix, rocksdb::Direction::Forward);
         let mut entries = Vec::new();
@@ -109,7 +109,7 @@ impl Rocks {
             if !key.starts_with(&prefix) {
                 break;
             }
-            entries.push((key, value));
+            entries.push((key.into_vec(), value.into_vec()));
         }
         Ok(entries)
     }
@@ -133,7 +133,7 @@ impl Rocks {
             .map_err(|error| damaged(family, key, &error))
     }
 
-    fn all(&self, family: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn all(&self, family: &str) -> Result<Vec<Entry>, StoreError> {
         self.db
             .iterator_cf(self.family(family), IteratorMode::Start)
             .map(|entry| Ok(entry.map(|(key, value)| (key.into_vec(), value.into_vec()))?))
@@ -197,7 +197,7 @@ impl Rocks {
     /// # Errors
     ///
     /// [`StoreError`].
-    pub fn open_entries(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn open_entries(&self) -> Result<Vec<Entry>, StoreError> {
         self.all(schema::OPEN)
     }
 
@@ -248,7 +248,7 @@ impl Store for Rocks {
             })?),
         };
         let log = self.of_height(schema::LOG, height.next())?;
-        let log = log.into_iter().map(|(_, entry)| entry.into_vec()).collect();
+        let log = log.into_iter().map(|(_, entry)| entry).collect();
         for (key, _) in self.all(schema::BODIES)? {
             let hash = key.as_slice().try_into();
             let hash = hash.map_err(|_| damaged(schema::BODIES, &key, &"not a hash"))?;
@@ -395,7 +395,7 @@ impl Store for Rocks {
         Ok(places)
     }
 
-    fn picture(&self) -> Result<Vec<((Cell, Kind), Place)>, StoreError> {
+    fn picture(&self) -> Result<Vec<Placed>, StoreError> {
         self.all(schema::PICTURE)?
             .into_iter()
             .map(|(key, value)| {
