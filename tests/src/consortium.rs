@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Program, end_within, kill, terminate};
+use crate::program::{Program, end_within, kill, signal};
 use crate::turn::Turn;
 use crate::vehicle::Vehicle;
 use crate::wait::eventually;
@@ -225,11 +225,26 @@ impl Consortium {
         }
     }
 
+    /// SIGSTOP to one: it keeps its connections and does nothing.
+    pub fn freeze(&self, nth: usize) {
+        signal(self.process(nth), "STOP");
+    }
+
+    /// SIGCONT to one: it goes on where it was.
+    pub fn thaw(&self, nth: usize) {
+        signal(self.process(nth), "CONT");
+    }
+
+    fn process(&self, nth: usize) -> &Child {
+        let process = self.members[nth].process.as_ref();
+        process.unwrap_or_else(|| panic!("member {nth} is not running"))
+    }
+
     /// SIGTERM to one; it must end with status 0 and never have panicked.
     pub fn stop(&mut self, nth: usize) {
         let member = &mut self.members[nth];
         let mut process = member.process.take().expect("it is running");
-        terminate(&process);
+        signal(&process, "TERM");
         let status = end_within(&mut process, STOP_MAX);
         let ended_well = status.is_some_and(|status| status.success());
         assert!(ended_well, "member {nth} did not end well: {status:?}");

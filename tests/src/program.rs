@@ -179,10 +179,10 @@ pub(crate) fn kill(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// SIGTERM: please end.
-pub(crate) fn terminate(child: &Child) {
+/// Sends a signal by its name: `TERM`, `STOP`, `CONT`.
+pub(crate) fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
+        .args([format!("-{name}"), child.id().to_string()])
         .status();
     assert!(
         sent.is_ok_and(|status| status.success()),

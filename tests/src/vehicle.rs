@@ -8,7 +8,7 @@ use std::time::Duration;
 use milepost_wire::SecretKey;
 use serde_json::Value;
 
-use crate::program::{Program, Said, kill, scratch, shared, terminate};
+use crate::program::{Program, Said, kill, scratch, shared, signal};
 
 /// One enrolled vehicle, and whom it knows.
 #[derive(Clone, Debug)]
@@ -147,7 +147,7 @@ impl Drive {
     /// As [`Drive::finish`].
     pub fn stop(self) -> Value {
         if let Some(child) = &self.child {
-            terminate(child);
+            signal(child, "TERM");
         }
         self.finish(Duration::from_secs(20))
     }

@@ -1,7 +1,7 @@
 //! What survives kill -9?
 //!
-//! Four members under load; SIGKILL to one, then to all. Vehicles go on driving meanwhile, and none of their
-//! reports may be lost.
+//! Four members under load; SIGKILL to one, SIGSTOP to another, SIGKILL to two, then to all. Vehicles go on
+//! driving meanwhile, and none of their reports may be lost.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ const BLOCKS_MAX: Duration = Duration::from_secs(30);
 const BACK_WITHIN: Duration = Duration::from_secs(10);
 
 #[test]
-fn a_killed_member_holds_nobody_up_and_killing_all_loses_nothing() {
+fn one_that_is_gone_holds_nobody_up_and_killing_all_loses_nothing() {
     let mut consortium = Consortium::running(Plan::default());
     let drives: Vec<Drive> = (0..3)
         .map(|nth| {
@@ -25,8 +25,10 @@ fn a_killed_member_holds_nobody_up_and_killing_all_loses_nothing() {
         .collect();
     rise(&consortium, 3);
 
-    one_of_four(&mut consortium);
-    all_four(&mut consortium);
+    one_killed(&mut consortium);
+    one_frozen(&consortium);
+    two_killed(&mut consortium);
+    all_killed(&mut consortium);
 
     for drive in drives {
         let summary = drive.finish(Duration::from_secs(u64::from(DRIVE_S) + 75));
@@ -43,7 +45,7 @@ fn a_killed_member_holds_nobody_up_and_killing_all_loses_nothing() {
     consortium.stop_all();
 }
 
-fn one_of_four(consortium: &mut Consortium) {
+fn one_killed(consortium: &mut Consortium) {
     let victim = 1;
     consortium.kill(victim);
     let others = [0, 2, 3];
@@ -69,7 +71,42 @@ fn one_of_four(consortium: &mut Consortium) {
     rise(consortium, 2);
 }
 
-fn all_four(consortium: &mut Consortium) {
+/// A frozen member keeps its connections, and must not make the others wait for it to read.
+fn one_frozen(consortium: &Consortium) {
+    let victim = 2;
+    consortium.freeze(victim);
+    let frozen_at = height(consortium, 0);
+    for nth in [0, 1, 3] {
+        consortium.reach(nth, frozen_at + 4, BLOCKS_MAX);
+    }
+    consortium.thaw(victim);
+    consortium.reach(victim, frozen_at + 4, BLOCKS_MAX);
+    rise(consortium, 2);
+}
+
+/// Two of four decide nothing; when one more is back, they do.
+fn two_killed(consortium: &mut Consortium) {
+    consortium.kill(0);
+    consortium.kill(3);
+    // What was on its way when they died may still arrive.
+    std::thread::sleep(Duration::from_secs(1));
+    let stuck_at = [1, 2].map(|nth| height(consortium, nth));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(
+        [1, 2].map(|nth| height(consortium, nth)),
+        stuck_at,
+        "two of four decided a block"
+    );
+    consortium.start(3);
+    for nth in [1, 2, 3] {
+        consortium.reach(nth, stuck_at[0].max(stuck_at[1]) + 3, BLOCKS_MAX);
+    }
+    consortium.start(0);
+    rise(consortium, 2);
+    consortium.agree(consortium.all());
+}
+
+fn all_killed(consortium: &mut Consortium) {
     // What a member answered before is what it must still have.
     let before: Vec<(u64, [String; 2])> = consortium
         .all()
