@@ -142,14 +142,14 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
-    /// Where honest words spread by `spread` (a median distance), they agree within that much more, and are far off
-    /// only beyond twice that much more: in stop-and-go traffic no two vehicles see the same speed.
+    /// Where honest words spread by `spread` (a median distance), they agree within half that much more, and are far
+    /// off only beyond that much more: in stop-and-go traffic no two vehicles see the same speed.
     #[must_use]
     pub(crate) fn widened(self, spread: i64) -> Self {
         let spread = spread.clamp(0, 1 << 20) as u32;
         Self {
-            near: self.near.saturating_add(spread),
-            far: self.far.saturating_add(spread.saturating_mul(2)),
+            near: self.near.saturating_add(spread / 2),
+            far: self.far.saturating_add(spread),
         }
     }
 }

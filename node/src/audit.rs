@@ -154,25 +154,33 @@ impl Replay {
         Ok(())
     }
 
-    /// The stored state must be the one that replaying gives.
+    /// The stored state must be the one that replaying gives, and whatever else is stored must read.
     fn state(&self, store: &Rocks) -> Result<(), String> {
-        let mut stored = store.tree_entries().map_err(|error| error.to_string())?;
-        let mut replayed: Vec<_> = self.ledger.state().tree_entries().collect();
-        stored.sort();
-        replayed.sort();
-        let differing = replayed
-            .iter()
-            .filter(|entry| stored.binary_search(entry).is_err())
-            .count();
-        let strange = stored
-            .iter()
-            .filter(|entry| replayed.binary_search(entry).is_err())
-            .count();
-        if differing + strange > 0 {
-            return Err(format!(
-                "the stored state is not what the blocks give: {differing} entries missing or changed, {strange} that do not belong"
-            ));
-        }
-        Ok(())
+        let state = self.ledger.state();
+        let tree = store.tree_entries().map_err(|error| error.to_string())?;
+        differ("stored state", tree, state.tree_entries().collect())?;
+        let open = store.open_entries().map_err(|error| error.to_string())?;
+        differ("stored short-lived state", open, state.open_entries())?;
+        store.scrub().map_err(|error| error.to_string())
     }
+}
+
+/// Compares what is stored with what the blocks give.
+fn differ<T: Ord>(what: &str, mut stored: Vec<T>, mut replayed: Vec<T>) -> Result<(), String> {
+    stored.sort_unstable();
+    replayed.sort_unstable();
+    let missing = replayed
+        .iter()
+        .filter(|entry| stored.binary_search(entry).is_err())
+        .count();
+    let strange = stored
+        .iter()
+        .filter(|entry| replayed.binary_search(entry).is_err())
+        .count();
+    if missing + strange > 0 {
+        return Err(format!(
+            "the {what} is not what the blocks give: {missing} entries missing or changed, {strange} that do not belong"
+        ));
+    }
+    Ok(())
 }

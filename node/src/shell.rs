@@ -42,6 +42,8 @@ const VERIFYING_MAX: usize = 256;
 const ASKED_MAX: usize = 256;
 /// Verified reports that are remembered, so that a batch which repeats them is cheap.
 const KNOWN_MAX: usize = 65_536;
+/// A process that stood still for so long was frozen, and zenoh's other ends have given it up: their lease is two seconds.
+const FROZEN: Duration = Duration::from_millis(2_500);
 /// How long an answer may take.
 const FETCH_TIMEOUT: Duration = Duration::from_millis(1500);
 
@@ -96,6 +98,7 @@ struct Shared {
     committed: broadcast::Sender<Arc<View>>,
     heard: broadcast::Sender<Arc<VerifiedBatch>>,
     stopped: watch::Sender<Option<String>>,
+    frozen: watch::Sender<Option<Duration>>,
     known: Mutex<Known>,
     /// Keys never change once enrolled, so their curve points are kept.
     points: RwLock<HashMap<KeyId, VerifyingKey>>,
@@ -265,6 +268,18 @@ impl Handle {
         }
     }
 
+    /// Waits until the process is found to have stood still (SIGSTOP, a suspended machine), and says for how long.
+    ///
+    /// Zenoh 1.10's routers do not always find together again when one of them was given up and did not notice:
+    /// the member should be shut down and started anew.
+    pub async fn frozen(&self) -> Duration {
+        let mut frozen = self.shared.frozen.subscribe();
+        match frozen.wait_for(Option::is_some).await {
+            Ok(stood) => stood.unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Stops the member and hands everything to the disk.
     pub async fn shutdown(mut self) {
         self.end.store(true, Ordering::Release);
@@ -314,6 +329,7 @@ pub async fn start(
         committed: broadcast::channel(256).0,
         heard: broadcast::channel(1024).0,
         stopped: watch::channel(None).0,
+        frozen: watch::channel(None).0,
         known: Mutex::default(),
         points: RwLock::default(),
         present: Mutex::default(),
@@ -382,7 +398,15 @@ impl Core {
                 // A due timer goes first, so that a flood of messages cannot hold it off.
                 Input::Wake
             } else {
-                match self.waiting.recv_timeout(Duration::from_millis(wait)) {
+                let began = Instant::now();
+                let wait = Duration::from_millis(wait);
+                let heard = self.waiting.recv_timeout(wait);
+                let late = began.elapsed().saturating_sub(wait);
+                if late >= FROZEN {
+                    tracing::warn!(?late, "this process stood still");
+                    self.shared.frozen.send_replace(Some(late));
+                }
+                match heard {
                     Ok(input) => input,
                     Err(RecvTimeoutError::Timeout) => Input::Wake,
                     Err(RecvTimeoutError::Disconnected) => return,

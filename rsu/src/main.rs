@@ -12,6 +12,7 @@ use milepost_node::audit::audit;
 use milepost_node::store::Rocks;
 use milepost_rsu::config::{Config, LogFormat};
 use milepost_rsu::home::Home;
+use milepost_rsu::run::Ended;
 use milepost_rsu::testnet::{self, Plan};
 use milepost_rsu::{clock, run, status};
 use milepost_wire::ChainId;
@@ -218,11 +219,33 @@ fn run_unit(home: &Home) -> Outcome {
         .build()
         .context("cannot start the runtime")?;
     let ready = |api: SocketAddr| println!("ready: api http://{api} zenoh {}", config.listen.join(" "));
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let stop = signalled().context("cannot listen for signals")?;
-        run::run(home, &config, stop, ready).await?;
-        Ok(true)
-    })
+        anyhow::Ok(run::run(home, &config, stop, ready).await?)
+    })?;
+    match ended {
+        Ended::Asked => Ok(true),
+        Ended::Frozen => start_anew(),
+    }
+}
+
+/// Replaces this process by a new one of the same program with the same arguments, under the same number. Returns only
+/// where that fails.
+#[cfg(unix)]
+fn start_anew() -> Outcome {
+    use std::os::unix::process::CommandExt;
+    tracing::warn!("starting anew: the others may have given this unit up while it stood still");
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let error = std::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .exec();
+    Err(error).context("cannot start anew")
+}
+
+/// Ends the process, for whoever supervises it to start it again.
+#[cfg(not(unix))]
+fn start_anew() -> Outcome {
+    anyhow::bail!("this process stood still, and must be started again")
 }
 
 /// Done at SIGINT or SIGTERM.

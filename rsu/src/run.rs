@@ -74,6 +74,15 @@ pub enum RunError {
     Fatal(String),
 }
 
+/// Why a unit's run ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Asked,
+    /// The process had stood still, and must be started anew in order to be heard.
+    Frozen,
+}
+
 /// Runs the unit in `home` until `stop` is done. `ready` is told once everything listens.
 ///
 /// # Errors
@@ -84,7 +93,7 @@ pub async fn run(
     config: &Config,
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(SocketAddr),
-) -> Result<(), RunError> {
+) -> Result<Ended, RunError> {
     let (genesis, key) = (home.genesis()?, home.key()?);
     let me = key.address();
     if genesis.members.get(&me).is_none() {
@@ -167,7 +176,8 @@ pub async fn run(
     ready(address);
 
     let outcome = tokio::select! {
-        () = stop => Ok(()),
+        () = stop => Ok(Ended::Asked),
+        _ = handle.frozen() => Ok(Ended::Frozen),
         reason = handle.stopped() => Err(RunError::Fatal(reason)),
     };
     tracing::info!("stopping");

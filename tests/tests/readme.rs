@@ -111,7 +111,7 @@ fn check(example: &Example, folder: &Path) {
     let printed: Vec<String> = said.stdout.lines().map(normal).collect();
     let expected: Vec<String> = example.output.iter().map(|line| normal(line)).collect();
     assert!(
-        matches(&trimmed(&expected), &trimmed(&printed)),
+        matches(trimmed(&expected), trimmed(&printed)),
         "README.md:{}: `{}` should print, up to numbers,\n{}\n-- but printed\n{}\n-- whole: {said}",
         example.line,
         example.command,
