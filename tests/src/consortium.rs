@@ -320,6 +320,15 @@ impl Consortium {
 
 impl Drop for Consortium {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            for nth in self.all() {
+                let status = self.get(nth, "/v1/status").unwrap_or_default();
+                eprintln!(
+                    "-- member {nth}, {}: block {}, {} peers",
+                    status["id"], status["height"], status["peers"]
+                );
+            }
+        }
         for member in &mut self.members {
             if let Some(mut process) = member.process.take() {
                 kill(&mut process);
