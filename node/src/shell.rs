@@ -170,7 +170,7 @@ impl Shared {
             && !matches!(error, BatchError::Unknown { .. })
         {
             self.counters.bad_batches.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(%error, "a batch is refused");
+            tracing::debug!(%error, "a batch is refused");
         }
         verified.map(Arc::new)
     }
