@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use k256::ecdsa::VerifyingKey;
 use milepost_incentives::Genesis;
+use milepost_wire::signed::signing_digest;
 use milepost_wire::state::Books;
 use milepost_wire::{Hash, Height, KeyId};
 use serde::Serialize;
@@ -161,6 +162,14 @@ impl Replay {
         differ("stored state", tree, state.tree_entries().collect())?;
         let open = store.open_entries().map_err(|error| error.to_string())?;
         differ("stored short-lived state", open, state.open_entries())?;
+        for batch in store.batches() {
+            // Those of decided blocks were verified whole; the others at least are what they are filed as.
+            let (digest, signed) = batch.map_err(|error| error.to_string())?;
+            let found = signing_digest(self.ledger.chain(), &signed.message);
+            if found != digest {
+                return Err(format!("the batch filed as {digest} is {found}"));
+            }
+        }
         store.scrub().map_err(|error| error.to_string())
     }
 }

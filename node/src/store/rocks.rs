@@ -215,6 +215,23 @@ impl Rocks {
         Ok(())
     }
 
+    /// All batches, decided or not, each with the digest that it is filed under.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`], at the first that does not read.
+    pub fn batches(&self) -> impl Iterator<Item = Result<(Hash, SignedBatch), StoreError>> + '_ {
+        self.db
+            .iterator_cf(self.family(schema::BATCHES), IteratorMode::Start)
+            .map(|entry| {
+                let (key, value) = entry?;
+                let digest = key.as_ref().try_into();
+                let digest = digest.map_err(|_| damaged(schema::BATCHES, &key, &"not a digest"))?;
+                let signed = decode(&value).map_err(|error| damaged(schema::BATCHES, &key, &error))?;
+                Ok((Hash(digest), signed))
+            })
+    }
+
     /// Hands everything written so far to the disk.
     ///
     /// # Errors
