@@ -225,18 +225,6 @@ impl Ledger {
     /// [`Invalid`].
     pub fn inspect(&self, block: &Block) -> Result<(), Invalid> {
         let header = &block.header;
-        let equal = |field: &'static str, expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| {
-            let (expected, found) = (expected.to_string(), found.to_string());
-            if expected == found {
-                Ok(())
-            } else {
-                Err(Invalid::Header {
-                    field,
-                    expected,
-                    found,
-                })
-            }
-        };
         equal("version", &Header::VERSION, &header.version)?;
         equal("chain", &self.chain, &header.chain)?;
         equal("height", &self.height.next(), &header.height)?;
@@ -330,20 +318,8 @@ impl Ledger {
             batches: batches.to_vec(),
         };
         let executed = self.execute(block.header.time, &contents)?;
-        let root = |field: &'static str, expected: Hash, found: Hash| {
-            let (expected, found) = (expected.to_string(), found.to_string());
-            if expected == found {
-                Ok(())
-            } else {
-                Err(Invalid::Header {
-                    field,
-                    expected,
-                    found,
-                })
-            }
-        };
-        root("outputs root", executed.outputs_root, block.header.outputs_root)?;
-        root("state root", executed.state_root, block.header.state_root)?;
+        equal("outputs root", &executed.outputs_root, &block.header.outputs_root)?;
+        equal("state root", &executed.state_root, &block.header.state_root)?;
         Ok(executed)
     }
 
@@ -434,6 +410,22 @@ pub enum LedgerError {
         /// The root of what is stored.
         found: Hash,
     },
+}
+
+/// Whether a header's field is what it must be.
+fn equal<T: PartialEq + std::fmt::Display>(
+    field: &'static str,
+    expected: &T,
+    found: &T,
+) -> Result<(), Invalid> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Invalid::Header {
+        field,
+        expected: expected.to_string(),
+        found: found.to_string(),
+    })
 }
 
 fn reference(batch: &VerifiedBatch) -> BatchRef {

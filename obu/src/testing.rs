@@ -133,8 +133,8 @@ impl Town {
 }
 
 fn paths(outputs: &[Output]) -> Vec<(Output, merkle::Path)> {
-    let leaves: Vec<_> = outputs.iter().map(Output::leaf).collect();
-    let path = |index| merkle::prove(&leaves, index).expect("within");
+    let tree = merkle::Tree::new(outputs.iter().map(Output::leaf).collect());
+    let path = |index| tree.prove(index).expect("within");
     outputs
         .iter()
         .cloned()

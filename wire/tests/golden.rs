@@ -344,14 +344,9 @@ fn present() -> StateProof {
 
 fn proved_outputs() -> Vec<(Output, merkle::Path)> {
     let outputs = outputs().map(|(_, output)| output);
-    let leaves: Vec<_> = outputs.iter().map(Output::leaf).collect();
+    let tree = merkle::Tree::new(outputs.iter().map(Output::leaf).collect());
     [0, 6, 10]
-        .map(|index| {
-            (
-                outputs[index].clone(),
-                merkle::prove(&leaves, index).expect("within"),
-            )
-        })
+        .map(|index| (outputs[index].clone(), tree.prove(index).expect("within")))
         .to_vec()
 }
 

@@ -1,0 +1,242 @@
+//! What do the others say, and is it worth hearing?
+//!
+//! Consensus messages of this height go to the engine, once; those of the next are kept, a few and verified. A body
+//! is believed once a signed proposal of the right proposer named its hash, and held until then. Nothing that is not
+//! signed makes a member begin a height.
+
+use std::sync::Arc;
+
+use milepost_wire::topic::Channel;
+use milepost_wire::transaction::Transaction;
+use milepost_wire::vote::{self, Step};
+use milepost_wire::{Address, Height, Signed, Verified};
+
+use super::{Fatal, Named, Node};
+use crate::batch::VerifiedBatch;
+use crate::context::{Voters, proposer};
+use crate::message::{Acks, PeerMessage, Proposal, ProposedBody};
+use crate::store::{Store, Write};
+
+/// Proposals of bodies that no signed proposal named yet: no more are held.
+const HELD_MAX: usize = 8;
+/// Consensus messages are kept from heights up to so far ahead, ...
+const AHEAD_MAX: u64 = 1;
+/// ... and no more than so many of them.
+const EARLY_MAX: usize = 512;
+
+impl<S: Store> Node<S> {
+    pub(super) fn hear(&mut self, message: PeerMessage) -> Result<(), Fatal> {
+        match message {
+            PeerMessage::Vote(_)
+            | PeerMessage::Proposal(_)
+            | PeerMessage::Polka(_)
+            | PeerMessage::Round(_) => self.hear_consensus(message),
+            PeerMessage::Body(body) => self.hear_body(body),
+            PeerMessage::Acks(acks) => {
+                self.hear_acks(acks);
+                Ok(())
+            }
+            PeerMessage::Status(status) => {
+                self.claimed = self.claimed.max(status.height);
+                Ok(())
+            }
+            // The shell verifies batches and hands them in as such.
+            PeerMessage::Batch(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn hear_consensus(&mut self, message: PeerMessage) -> Result<(), Fatal> {
+        let height = match &message {
+            PeerMessage::Vote(vote) => vote.height,
+            PeerMessage::Proposal(proposal) => proposal.height,
+            PeerMessage::Polka(polka) => polka.height,
+            PeerMessage::Round(certificate) => certificate.height,
+            _ => return Ok(()),
+        };
+        let next = self.next();
+        if height < next {
+            return Ok(());
+        }
+        // Whoever votes on a height claims to have the one below. That may be a lie: it costs a question.
+        self.claimed = self.claimed.max(Height(height.0 - 1));
+        if height > Height(next.0 + AHEAD_MAX) {
+            return Ok(());
+        }
+        let signed = self.is_signed(&message);
+        if height > next {
+            if signed && self.early.len() < EARLY_MAX && !self.early.contains(&message) {
+                self.early.push(message);
+            }
+            return Ok(());
+        }
+        if self.resting.is_some() {
+            // Another member has begun this height; a forgery shall not make us begin it.
+            if !signed {
+                return Ok(());
+            }
+            self.start()?;
+        }
+        if let PeerMessage::Proposal(proposal) = &message
+            && signed
+        {
+            self.name(proposal);
+        }
+        let hash = if let PeerMessage::Proposal(proposal) = &message {
+            Some(proposal.value)
+        } else {
+            None
+        };
+        let stepped = self.engine.hear(message)?;
+        self.run(stepped)?;
+        match hash {
+            Some(hash) => self.consider(hash),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a vote, or a proposal of the right proposer, is signed by the member it names. Certificates are
+    /// checked by the engine.
+    pub(super) fn is_signed(&self, message: &PeerMessage) -> bool {
+        let (chain, members) = (self.ledger().chain(), self.members());
+        match message {
+            PeerMessage::Vote(vote) => {
+                let step = if vote.precommit {
+                    Step::Precommit
+                } else {
+                    Step::Prevote
+                };
+                let digest = vote::digest(chain, step, vote.height, vote.round, vote.value, vote.voter);
+                members
+                    .point(&vote.voter)
+                    .is_some_and(|point| vote.signature.verify(point, &digest).is_ok())
+            }
+            PeerMessage::Proposal(proposal) => {
+                let turn = proposer(&Voters::of(members), proposal.height, proposal.round);
+                let valid_round = proposal.valid_round.map_or(-1, i64::from);
+                let (height, round) = (proposal.height, proposal.round);
+                let digest = vote::proposal_digest(
+                    chain,
+                    height,
+                    round,
+                    valid_round,
+                    proposal.value,
+                    proposal.proposer,
+                );
+                turn == proposal.proposer
+                    && members
+                        .point(&proposal.proposer)
+                        .is_some_and(|point| proposal.signature.verify(point, &digest).is_ok())
+            }
+            _ => false,
+        }
+    }
+
+    /// Notes that the right proposer named a body, and takes it up if it came before.
+    pub(super) fn name(&mut self, proposal: &Proposal) {
+        let Proposal {
+            round,
+            valid_round,
+            value,
+            proposer,
+            ..
+        } = *proposal;
+        self.deciding.named.entry(value).or_default().insert(Named {
+            round,
+            valid_round,
+            proposer,
+        });
+        if let Some(index) = self.deciding.held.iter().position(|(hash, _)| *hash == value)
+            && let Some((hash, block)) = self.deciding.held.remove(index)
+        {
+            self.deciding.bodies.insert(hash, Arc::new(block));
+        }
+    }
+
+    pub(super) fn hear_body(&mut self, body: ProposedBody) -> Result<(), Fatal> {
+        let (hash, height) = (body.block.hash(), body.block.header.height);
+        if height != self.next() && height != self.next().next() || self.deciding.bodies.contains_key(&hash) {
+            return Ok(());
+        }
+        if height == self.next() && self.deciding.named.contains_key(&hash) {
+            self.deciding.bodies.insert(hash, Arc::new(body.block));
+            return self.consider(hash);
+        }
+        if self.deciding.held.iter().all(|(held, _)| *held != hash) {
+            if self.deciding.held.len() == HELD_MAX {
+                self.deciding.held.pop_front();
+            }
+            self.deciding.held.push_back((hash, body.block));
+        }
+        Ok(())
+    }
+
+    pub(super) fn hear_acks(&mut self, acks: Signed<Acks>) {
+        let member = acks.message.member;
+        let Some(point) = self.members().point(&member) else {
+            return;
+        };
+        let Ok(acks) = acks.verify(self.ledger().chain(), point) else {
+            return;
+        };
+        for digest in acks.batches.iter().take(Acks::COUNT_MAX) {
+            self.pool.ack(*digest, member);
+        }
+    }
+
+    pub(super) fn take_batch(&mut self, batch: Arc<VerifiedBatch>) -> Result<(), Fatal> {
+        if self.members().get(&batch.author()).is_none() {
+            return Ok(());
+        }
+        let digest = batch.digest();
+        let needed = self
+            .deciding
+            .bodies
+            .values()
+            .any(|block| block.body.batches.iter().any(|named| named.digest == digest));
+        if needed {
+            self.deciding.batches.insert(digest, batch.clone());
+        }
+        match self.pool.add_batch(batch.clone()) {
+            // Whoever sends it again has not heard that it is here.
+            Ok(new) => {
+                if new {
+                    self.store
+                        .write(&[Write::Batch(digest, batch.signed().clone())], false)?;
+                }
+                self.pool.ack(digest, self.me);
+                self.acks.push(digest);
+                if new && batch.author() == self.me {
+                    self.send(Channel::Batch, &PeerMessage::Batch(batch.signed().clone()));
+                }
+            }
+            Err(full) => tracing::debug!(%digest, %full, "batch refused"),
+        }
+        if needed { self.consider_all() } else { Ok(()) }
+    }
+
+    pub(super) fn send_acks(&mut self) {
+        let digests = std::mem::take(&mut self.acks);
+        for batches in digests.chunks(Acks::COUNT_MAX) {
+            let acks = Acks {
+                member: self.me,
+                batches: batches.to_vec(),
+            };
+            let signed = Signed::sign(acks, self.ledger().chain(), &self.key).into_signed();
+            self.send(Channel::Batch, &PeerMessage::Acks(signed));
+        }
+    }
+
+    pub(super) fn take_transaction(&mut self, transaction: Verified<Transaction>) {
+        let Ok(sender) = transaction.from.address() else {
+            return;
+        };
+        let next_nonce = self.next_nonce(&sender);
+        if let Err(full) = self.pool.add_transaction(sender, next_nonce, transaction) {
+            tracing::debug!(%sender, %full, "transaction refused");
+        }
+    }
+
+    pub(super) fn next_nonce(&self, sender: &Address) -> u64 {
+        self.ledger().state().account(sender).nonce
+    }
+}
