@@ -9,7 +9,7 @@
 //! | with which numbers, and from where | [`params`], [`genesis`] |
 //! | what does the ledger know | [`state`], [`store`], `table`, `sighting` |
 //! | what follows from a block | [`apply`], `transact`, `hear`, `replay`, `motion` |
-//! | what is true, and what was a word worth | `settle`, `truth`, `score` |
+//! | what is true, and what was a word worth | `settle`, `truth`, `estimate`, `score` |
 //! | who is trusted | `reputation` |
 //! | who is paid | `epoch`, `supply`, [`payout_tree`] |
 //! | does it all add up | [`audit`] |
@@ -24,6 +24,7 @@ pub mod store;
 pub mod transact;
 
 mod epoch;
+mod estimate;
 mod fixed;
 mod hear;
 mod motion;

@@ -4,18 +4,19 @@
 //! the truth of each, then, since a word is compared with what is said elsewhere, every word's score. Published
 //! estimates move the roads; scores move the tallies that the epoch's end turns into pay and reputation.
 //!
-//! Out: an [`Estimate`] for each item that somebody trusted spoke of, followed by a [`Score`] for each of its
+//! Out: an [`Output::Estimate`] ([`crate::estimate`]) for each item that somebody trusted spoke of, followed by a [`Score`] for each of its
 //! words. In quarantine a word is scored in the shadow: its share is 0, and so are its points.
 
 use std::collections::BTreeMap;
 
-use milepost_wire::output::{Estimate, Item, Output, Score};
+use milepost_wire::output::{Item, Output, Score};
 use milepost_wire::state::{Q, Road};
 use milepost_wire::time::Slot;
 use milepost_wire::{Cell, Kind};
 
+use crate::estimate::{self, Said};
 use crate::fixed::{narrow, narrow_signed, times};
-use crate::params::{Params, Tolerance};
+use crate::params::Tolerance;
 use crate::reputation;
 use crate::score::{self, Quality, Settled};
 use crate::sighting::{ServedKey, Sighting, Spot, TallyKey};
@@ -36,8 +37,6 @@ struct Case {
     truth: Truth,
     /// The weighted median, or plurality: what words are compared with.
     outcome: Option<Opinion>,
-    /// What is published, as a difference from `before`.
-    centre: Option<i64>,
     /// The median distance of the words from the outcome.
     spread: i64,
     /// The kind's tolerance, widened by the spread.
@@ -55,15 +54,25 @@ pub(crate) fn settle(state: &mut State, kind: Kind, slot: Slot) -> Vec<Output> {
     };
     let mut outputs = Vec::new();
     for case in &cases {
-        let road = case
-            .outcome
-            .map(|outcome| road_after(state.params(), case, outcome));
-        if let (Some(outcome), Some(road)) = (case.outcome, road) {
+        let published = case.outcome.map(|outcome| {
+            let said = Said {
+                item: case.item,
+                road: case.road,
+                before: case.before,
+                voices: &case.voices,
+                sightings: &case.sightings,
+                truth: &case.truth,
+                median: outcome.word,
+                spread: case.spread,
+            };
+            estimate::publish(state.params(), &said)
+        });
+        if let Some((estimate, road)) = published {
             state.roads.insert((case.item.cell, kind), road);
-            outputs.push(Output::Estimate(estimate(state.params(), case, outcome)));
+            outputs.push(Output::Estimate(estimate));
         }
         // Who reports a road for the first time gets no premium for scarcity: it would pay to make roads up.
-        let heard = road.map_or(u64::from(state.params().reporters_needed) * Q, |road| {
+        let heard = published.map_or(u64::from(state.params().reporters_needed) * Q, |(_, road)| {
             road.heard.into()
         });
         score_case(
@@ -126,24 +135,12 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
     let outcome = truth.whole();
     let spread = outcome.map_or(0, |outcome| truth::spread(distances(kind, &voices, outcome)));
     let tolerance = params.tolerance(kind).map(|tolerance| tolerance.widened(spread));
-    let centre = outcome.map(|outcome| match tolerance {
-        None => outcome.word,
-        Some(_) => {
-            let counts = sightings.iter().map(|sighting| sighting.count());
-            let reach = params
-                .tolerance(kind)
-                .map_or(0, |tolerance| i64::from(tolerance.near))
-                .max(spread * 3);
-            truth::centre(&voices, counts, outcome.word, reach, prior_weight)
-        }
-    });
     Case {
         item,
         road,
         before,
         class: params.class(kind, usual),
         outcome,
-        centre,
         spread,
         tolerance,
         voices,
@@ -163,70 +160,6 @@ fn distances(kind: Kind, voices: &[Voice], outcome: Opinion) -> impl Iterator<It
         (distance, voice.weight)
     })
 }
-
-/// The published value, in the kind's unit.
-fn value(case: &Case, outcome: Opinion) -> i32 {
-    let base = if case.item.kind.is_category() {
-        0
-    } else {
-        case.before
-    };
-    narrow_signed(base + case.centre.unwrap_or(outcome.word))
-}
-
-fn estimate(params: &Params, case: &Case, outcome: Opinion) -> Estimate {
-    let value = value(case, outcome);
-    let spread = case.spread;
-    let half = params.tolerance(case.item.kind).map_or(0, |tolerance| {
-        truth::interval_half(spread, tolerance.near, case.truth.groups())
-    });
-    Estimate {
-        item: case.item,
-        value,
-        // No kind has negative values.
-        low: narrow_signed((i64::from(value) - half).max(0)),
-        high: narrow_signed(i64::from(value) + half),
-        vehicles: case.voices.iter().filter(|voice| voice.weight > 0).count() as u32,
-        weight: case.truth.weight(),
-        spread: narrow_signed(spread),
-    }
-}
-
-/// The road once this slot is published. Slots in which nobody came count as such.
-fn road_after(params: &Params, case: &Case, outcome: Opinion) -> Road {
-    let value = value(case, outcome);
-    let slot = case.item.slot;
-    let known = case.road.unwrap_or(Road {
-        value,
-        slot,
-        heard: narrow(u64::from(params.reporters_needed) * Q),
-        usual: value,
-    });
-    let mut heard = u64::from(known.heard);
-    for _ in 1..slot.0.saturating_sub(known.slot.0).min(IDLE_SLOTS_MAX) {
-        heard -= heard >> params.heard_shift;
-    }
-    heard -= heard >> params.heard_shift;
-    heard += (u64::from(case.truth.groups()) * Q) >> params.heard_shift;
-    let usual = if case.item.kind.is_category() {
-        // Codes have no average.
-        value
-    } else {
-        // Rounded to the nearest, so that it does not drift.
-        let difference = i64::from(value) - i64::from(known.usual);
-        let half = (1i64 << params.usual_shift) / 2;
-        narrow_signed(i64::from(known.usual) + ((difference + half) >> params.usual_shift))
-    };
-    Road {
-        value,
-        slot,
-        heard: narrow(heard),
-        usual,
-    }
-}
-
-/// Beyond so many empty slots a road is as scarce as can be.
-const IDLE_SLOTS_MAX: u32 = 1024;
 
 /// Scores every word on one item, and adds the scores to the tallies.
 fn score_case(state: &mut State, case: &Case, settled: &Settled, need: u64, outputs: &mut Vec<Output>) {

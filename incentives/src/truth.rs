@@ -256,55 +256,6 @@ pub(crate) fn spread(distances: impl Iterator<Item = (i64, u64)>) -> i64 {
     0
 }
 
-/// What is published of numbers: the mean over the time that vehicles spent on the road, of words that are drawn
-/// to within `reach` of the weighted median.
-///
-/// The median alone is robust and, where traffic stops and goes, wrong: what a road operator calls the speed of a
-/// stretch is all distance by all time (Edie 1963), a mean over vehicle-seconds. One step from the median with
-/// the influence of each word bounded (Huber 1964) keeps both: liars move it by their share of the weight times `reach`
-/// and no further. `counts` are the observations behind each word, one a second; `prior_weight` is that of what was
-/// published before, whose word is 0 and which speaks for as long as the average voice.
-pub(crate) fn centre(
-    voices: &[Voice],
-    counts: impl Iterator<Item = u32>,
-    median: i64,
-    reach: i64,
-    prior_weight: u64,
-) -> i64 {
-    let counts: Vec<u32> = counts.collect();
-    let average = counts.iter().map(|&count| u128::from(count)).sum::<u128>() / (counts.len().max(1) as u128);
-    let said = voices
-        .iter()
-        .zip(&counts)
-        .map(|(voice, &count)| (voice.word, u128::from(voice.weight) * u128::from(count)));
-    let prior = (0, u128::from(prior_weight) * average);
-    let (mut sum, mut all) = (0i128, 0i128);
-    for (word, weight) in said.chain([prior]) {
-        let weight = i128::try_from(weight).unwrap_or(i128::MAX >> 40);
-        let word = word.clamp(median.saturating_sub(reach), median.saturating_add(reach));
-        sum = sum.saturating_add(weight.saturating_mul(i128::from(word)));
-        all = all.saturating_add(weight);
-    }
-    if all == 0 {
-        median
-    } else {
-        i64::try_from(sum.div_euclid(all)).unwrap_or(median)
-    }
-}
-
-/// Half the width of a 90 % interval around a median of `groups` independent words.
-///
-/// For normal errors a median's standard error is 1.2533 σ/√n, and σ is 1.4826 times the median distance, so
-/// that 1.645 standard errors are 3.06 median distances by √n. A few vehicles can agree by chance: the
-/// distance is taken to be no less than a third of `near`, within which honest words lie from each other.
-pub(crate) fn interval_half(spread: i64, near: u32, groups: u32) -> i64 {
-    let spread_306 = spread.clamp(0, 1 << 32) as u64 * 306;
-    let wide = spread_306.max(u64::from(near) * 102) * 256;
-    // √(n · 2¹⁶) = 2⁸ · √n.
-    let root = (u64::from(groups.max(1)) << 16).isqrt();
-    wide.div_ceil(root * 100) as i64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,32 +313,7 @@ mod tests {
         assert_eq!(truth.without(2).map(|opinion| opinion.word), Some(4));
     }
 
-    #[test]
-    fn a_vehicle_that_stands_longer_counts_longer() {
-        let voices = [voice(1, 0, 4), voice(2, 100, 4), voice(3, 100, 4)];
-        assert_eq!(centre(&voices, [20, 5, 5].into_iter(), 100, 1_000, 0), 33);
-    }
-
-    #[test]
-    fn more_witnesses_narrow_the_interval() {
-        assert_eq!(interval_half(0, 139, 1), 142);
-        assert_eq!(interval_half(0, 139, 100), 15);
-        assert!(interval_half(200, 139, 9) > interval_half(200, 139, 16));
-    }
-
     proptest! {
-        /// However wild the words of a few, they draw the centre no further than their share times the reach.
-        #[test]
-        fn a_liar_moves_the_centre_by_its_share_of_the_reach(
-            honest in prop::collection::vec(-20i64..20, 3..20), lie in any::<i32>(), reach in 1i64..100,
-        ) {
-            let mut voices: Vec<Voice> = honest.iter().zip(0..).map(|(&word, group)| voice(group, word, 10)).collect();
-            let before = centre(&voices, voices.iter().map(|_| 1), 0, reach, 0);
-            voices.push(voice(99, lie.into(), 10));
-            let after = centre(&voices, voices.iter().map(|_| 1), 0, reach, 0);
-            prop_assert!((after - before).abs() <= 2 * reach / (honest.len() as i64 + 1) + 1);
-        }
-
         #[test]
         fn leaving_out_is_what_its_definition_says(voices in voices(0..30), prior in 0u64..500) {
             let truth = Truth::of_numbers(&voices, prior);
