@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use milepost_wire::output::{EpochClosed, Item, Outcome, Output, Payment, Score};
 use milepost_wire::time::Epoch;
-use milepost_wire::{Amount, KeyId, Sequence};
+use milepost_wire::{Address, Amount, KeyId, Sequence};
 
-use crate::epoch::split;
+use crate::epoch::{Service, split, split_operators};
 use crate::fixed::{narrow, times};
 use crate::params::Params;
 use crate::{score, supply};
@@ -26,7 +26,8 @@ pub struct Audit {
     scored: BTreeSet<(Epoch, KeyId, Item)>,
     points: BTreeMap<(Epoch, KeyId), i64>,
     payments: Vec<Payment>,
-    to_operators: u64,
+    services: Vec<Service>,
+    to_operators: Vec<u64>,
     carry: u64,
     next_epoch: Epoch,
 }
@@ -78,6 +79,16 @@ pub enum Unsound {
         /// By the ledger.
         found: Box<Payment>,
     },
+    /// An operator's share that the rules would not have given.
+    #[error("operator {operator} is owed {expected} micro-tokens and was paid {found}")]
+    Operator {
+        /// Who.
+        operator: Address,
+        /// By the rules.
+        expected: u64,
+        /// By the ledger.
+        found: u64,
+    },
     /// Sums that are not what they are sums of.
     #[error("epoch {epoch}: {what} is {found}, expected {expected}")]
     Sum {
@@ -101,7 +112,8 @@ impl Audit {
             scored: BTreeSet::new(),
             points: BTreeMap::new(),
             payments: Vec::new(),
-            to_operators: 0,
+            services: Vec::new(),
+            to_operators: Vec::new(),
             carry: 0,
             next_epoch: Epoch(0),
         }
@@ -124,9 +136,22 @@ impl Audit {
                 }
                 Output::Score(score) => self.read_score(score)?,
                 Output::Payment(payment) => self.payments.push(*payment),
-                Output::OperatorPayment { amount, .. } => self.to_operators += amount.micro(),
+                &Output::OperatorPayment {
+                    operator,
+                    served,
+                    reputation,
+                    amount,
+                    ..
+                } => {
+                    self.services.push(Service {
+                        operator,
+                        served,
+                        reputation,
+                    });
+                    self.to_operators.push(amount.micro());
+                }
                 Output::EpochClosed(closed) => self.read_epoch(closed)?,
-                Output::Transacted { .. } | Output::Estimate(_) => {}
+                Output::Transacted { .. } | Output::Estimate(_) | Output::Bond(_) => {}
             }
         }
         Ok(())
@@ -159,6 +184,7 @@ impl Audit {
     fn read_epoch(&mut self, closed: &EpochClosed) -> Result<(), Unsound> {
         let epoch = closed.epoch;
         let payments = std::mem::take(&mut self.payments);
+        let services = std::mem::take(&mut self.services);
         let to_operators = std::mem::take(&mut self.to_operators);
         let reward = supply::rewards(&self.params, self.next_epoch, Epoch(epoch.0.saturating_add(1)));
         // With payments there is one epoch, and what was carried was carried to it.
@@ -190,6 +216,17 @@ impl Audit {
                 return Err(Unsound::Payment { expected, found });
             }
         }
+        let owed = split_operators(&self.params, reward.operators, &services);
+        for ((service, expected), found) in services.iter().zip(owed).zip(&to_operators) {
+            if expected != *found {
+                return Err(Unsound::Operator {
+                    operator: service.operator,
+                    expected,
+                    found: *found,
+                });
+            }
+        }
+        let to_operators: u64 = to_operators.iter().sum();
         let carry = pool - split.paid + reward.operators - to_operators.min(reward.operators);
         let same = |what, expected: u64, found: Amount| {
             let found = found.micro();

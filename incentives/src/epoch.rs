@@ -10,10 +10,12 @@
 //! A run of epochs in which nothing was heard is closed as one, under the last one's number, whenever the next
 //! block comes; it mints what its epochs would have minted.
 
+use std::collections::BTreeMap;
+
 use milepost_wire::output::{EpochClosed, Output, Payment};
 use milepost_wire::state::{Q, Vehicle};
 use milepost_wire::time::Epoch;
-use milepost_wire::{Address, Amount, KeyId};
+use milepost_wire::{Address, Amount, KeyId, Role};
 
 use crate::fixed::{BPS, muldiv, narrow, portion, times};
 use crate::params::Params;
@@ -66,13 +68,25 @@ pub(crate) fn vehicle_cap(params: &Params, fresh: u64, sharing: u64) -> u64 {
     of_all.max(of_average)
 }
 
-/// What each operator gets of `slice` micro-tokens: in proportion to what it served, within its cap.
-pub(crate) fn split_operators(params: &Params, slice: u64, served: &[(Address, u64)]) -> Vec<u64> {
-    let total = served.iter().map(|&(_, served)| u128::from(served)).sum();
+/// What a roadside unit did in an epoch, and how good its operator's name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) operator: Address,
+    /// Items it helped to serve, weighted by need, in [`Q`].
+    pub(crate) served: u64,
+    /// In [`Q`].
+    pub(crate) reputation: u32,
+}
+
+/// What each operator gets of `slice` micro-tokens: in proportion to what it served times its reputation, within
+/// its cap.
+pub(crate) fn split_operators(params: &Params, slice: u64, services: &[Service]) -> Vec<u64> {
+    let merit = |service: &Service| times(service.served, service.reputation.into());
+    let total = services.iter().map(|service| u128::from(merit(service))).sum();
     let cap = muldiv(slice, params.operator_max_bps.into(), BPS);
-    served
+    services
         .iter()
-        .map(|&(_, served)| portion(slice, served, total).min(cap))
+        .map(|service| portion(slice, merit(service), total).min(cap))
         .collect()
 }
 
@@ -82,35 +96,39 @@ pub(crate) fn close(state: &mut State, epoch: Epoch) -> Vec<Output> {
     let params = state.genesis.params.clone();
     let reward = supply::reward(&params, epoch);
     let tallies = tallies_of(state, epoch);
-    let served = served_of(state, epoch);
+    let services = services_of(state, epoch);
 
     let mut payments: Vec<Payment> = tallies
         .iter()
         .filter_map(|(id, tally)| {
-            let vehicle = state.vehicle(id)?;
+            let vehicle = state
+                .vehicle(id)
+                .filter(|vehicle| vehicle.role == Role::Vehicle)?;
             Some(claim(&params, epoch, *id, vehicle, tally))
         })
         .collect();
     let pool = sum(state.books().carry, Amount::from_micro(reward.vehicles)).micro();
     let split = split(&params, pool, reward.vehicles, &mut payments);
-    let operators = split_operators(&params, reward.operators, &served);
+    let operators = split_operators(&params, reward.operators, &services);
 
     for payment in &payments {
         pay(state, payment);
     }
+    judge_operators(state, &params, &tallies);
     for (id, tally) in &tallies {
         judge(state, &params, epoch, *id, tally);
         state.open.tallies.remove(&TallyKey { epoch, vehicle: *id });
     }
     outputs.extend(payments.into_iter().map(Output::Payment));
-    for (&(operator, served), &amount) in served.iter().zip(&operators) {
-        let amount = Amount::from_micro(amount);
+    for (service, &amount) in services.iter().zip(&operators) {
+        let (operator, amount) = (service.operator, Amount::from_micro(amount));
         state.credit(operator, amount);
         state.open.served.remove(&ServedKey { epoch, operator });
         outputs.push(Output::OperatorPayment {
             epoch,
             operator,
-            served,
+            served: service.served,
+            reputation: service.reputation,
             amount,
         });
     }
@@ -174,13 +192,18 @@ fn tallies_of(state: &State, epoch: Epoch) -> Vec<(KeyId, Tally)> {
     tallies.map(|(key, tally)| (key.vehicle, *tally)).collect()
 }
 
-fn served_of(state: &State, epoch: Epoch) -> Vec<(Address, u64)> {
+fn services_of(state: &State, epoch: Epoch) -> Vec<Service> {
     let key = |operator| ServedKey {
         epoch,
         operator: Address(operator),
     };
     let served = state.open.served.range(key([0; 20])..=key([0xff; 20]));
-    served.map(|(key, served)| (key.operator, *served)).collect()
+    let service = |(key, &served): (&ServedKey, &u64)| Service {
+        operator: key.operator,
+        served,
+        reputation: state.operator(&key.operator).standing.reputation(),
+    };
+    served.map(service).collect()
 }
 
 /// What a vehicle can claim; the amounts are for [`split`] to fill in.
@@ -216,6 +239,25 @@ fn pay(state: &mut State, payment: &Payment) {
     vehicle.earned = sum(vehicle.earned, payment.amount);
     state.vehicles.insert(payment.vehicle, vehicle);
     state.credit(address, payment.amount);
+}
+
+/// Moves the operators' records by what their roadside sensors' readings showed.
+fn judge_operators(state: &mut State, params: &Params, tallies: &[(KeyId, Tally)]) {
+    let mut by_operator: BTreeMap<Address, Tally> = BTreeMap::new();
+    for (id, tally) in tallies {
+        let sensor = state.vehicle(id);
+        if let Some(operator) = sensor.and_then(|sensor| sensor.role.operator()) {
+            let sum = by_operator.entry(operator).or_default();
+            sum.evaluated = sum.evaluated.saturating_add(tally.evaluated);
+            sum.good = sum.good.saturating_add(tally.good);
+            sum.bad = sum.bad.saturating_add(tally.bad);
+        }
+    }
+    for (address, tally) in by_operator {
+        let mut operator = state.operator(&address);
+        operator.standing = reputation::after_epoch(params, operator.standing, &tally);
+        state.operators.insert(address, operator);
+    }
 }
 
 /// Carries debts over, moves the record, and decides about quarantine.
@@ -297,11 +339,21 @@ mod tests {
 
     #[test]
     fn no_operator_gets_more_than_a_third() {
-        let served = [(Address([1; 20]), 90), (Address([2; 20]), 10)];
-        assert_eq!(
-            split_operators(&Params::default(), 10_000, &served),
-            [3_333, 1_000]
-        );
+        let slice = |reputation| {
+            let service = |name, served, reputation| Service {
+                operator: Address([name; 20]),
+                served,
+                reputation,
+            };
+            let served = [
+                service(1, 90 * Q, 49_152),
+                service(2, 8 * Q, 49_152),
+                service(3, 8 * Q, reputation),
+            ];
+            split_operators(&Params::default(), 10_000, &served)
+        };
+        assert_eq!(slice(49_152), [3_333, 754, 754]);
+        assert_eq!(slice(24_576), [3_333, 784, 392], "half as good a name");
     }
 
     proptest! {

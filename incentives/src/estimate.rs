@@ -45,7 +45,7 @@ pub(crate) fn publish(params: &Params, said: &Said<'_>) -> (Estimate, Road) {
             let centre = centre(said.voices, counts, said.median, reach, prior_weight);
             (
                 said.before + centre,
-                interval_half(said.spread, near, said.truth.groups()),
+                interval_half(said.spread, near, said.truth.witnesses()),
             )
         }
     };
@@ -56,7 +56,11 @@ pub(crate) fn publish(params: &Params, said: &Said<'_>) -> (Estimate, Road) {
         // No kind has negative values.
         low: narrow_signed((i64::from(value) - half).max(0)),
         high: narrow_signed(i64::from(value) + half),
-        vehicles: said.voices.iter().filter(|voice| voice.weight > 0).count() as u32,
+        vehicles: said
+            .voices
+            .iter()
+            .filter(|voice| voice.weight > 0 && !voice.anchor)
+            .count() as u32,
         weight: said.truth.weight(),
         spread: narrow_signed(said.spread),
     };
@@ -160,6 +164,7 @@ mod tests {
             group,
             word,
             weight,
+            anchor: false,
         }
     }
 

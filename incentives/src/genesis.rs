@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use milepost_wire::identity::KeyError;
 use milepost_wire::transaction::Enrolment;
-use milepost_wire::{ChainId, Consortium, Hash, KeyId, Members, Timestamp, encode};
+use milepost_wire::{Address, ChainId, Consortium, Hash, KeyId, Members, Timestamp, encode};
 use serde::{Deserialize, Serialize};
 
 use crate::params::{Params, ParamsError};
@@ -26,7 +26,7 @@ pub struct Genesis {
     /// The numbers of the rules.
     #[serde(default)]
     pub params: Params,
-    /// Vehicles enrolled from the start.
+    /// Vehicles and roadside sensors enrolled from the start.
     #[serde(default)]
     pub vehicles: Vec<Enrolment>,
 }
@@ -40,6 +40,14 @@ pub enum GenesisError {
     /// A vehicle's key that is none.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A roadside sensor that nobody answers for.
+    #[error("the roadside sensor {sensor} is {operator}'s, who is no member")]
+    NoOperator {
+        /// Which one.
+        sensor: KeyId,
+        /// Whose it is said to be.
+        operator: Address,
+    },
     /// Two vehicles that reports could not tell apart.
     #[error("two vehicles have the key id {0}")]
     Twice(KeyId),
@@ -84,6 +92,10 @@ impl Genesis {
             if !seen.insert(id) {
                 return Err(GenesisError::Twice(id));
             }
+            let (sensor, owner) = (id, vehicle.role.operator());
+            if let Some(operator) = owner.filter(|owner| self.members.get(owner).is_none()) {
+                return Err(GenesisError::NoOperator { sensor, operator });
+            }
         }
         Ok(())
     }
@@ -93,7 +105,7 @@ impl Genesis {
 mod tests {
     use super::*;
     use crate::testing::Town;
-    use milepost_wire::PublicKey;
+    use milepost_wire::{PublicKey, Role};
 
     #[test]
     fn a_genesis_survives_its_file() {
@@ -113,6 +125,17 @@ mod tests {
         let mut changed = genesis.clone();
         changed.params.items_max += 1;
         assert_ne!(changed.hash(), genesis.hash());
+    }
+
+    #[test]
+    fn a_roadside_sensor_is_a_members() {
+        let mut genesis = Town::new(2).genesis;
+        let member = genesis.members.iter().next().expect("four members").0;
+        genesis.vehicles[0].role = Role::Anchor { operator: member };
+        assert_eq!(genesis.validate(), Ok(()));
+        let operator = Address([7; 20]);
+        genesis.vehicles[0].role = Role::Anchor { operator };
+        assert!(matches!(genesis.validate(), Err(GenesisError::NoOperator { .. })));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! | with which numbers, and from where | [`params`], [`genesis`] |
 //! | what does the ledger know | [`state`], [`store`], `table`, `sighting` |
 //! | what follows from a block | [`apply`], `transact`, `hear`, `replay`, `motion` |
-//! | what is true, and what was a word worth | `settle`, `truth`, `estimate`, `score` |
+//! | what is true, and what was a word worth | `settle`, `truth`, `anchor`, `estimate`, `score` |
 //! | who is trusted | `reputation` |
 //! | who is paid | `epoch`, `supply`, [`payout_tree`] |
 //! | does it all add up | [`audit`] |
@@ -23,6 +23,7 @@ pub mod state;
 pub mod store;
 pub mod transact;
 
+mod anchor;
 mod epoch;
 mod estimate;
 mod fixed;

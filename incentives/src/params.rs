@@ -58,6 +58,10 @@ pub struct Params {
     pub start_good: u64,
     /// Weight of bad reports that a new vehicle starts with, in [`Q`]: reputation ¼.
     pub start_bad: u64,
+    /// Weight of good readings that a new owner of roadside sensors starts with, in [`Q`].
+    pub operator_start_good: u64,
+    /// Weight of bad readings that a new owner of roadside sensors starts with, in [`Q`]: reputation ¾.
+    pub operator_start_bad: u64,
     /// A vehicle's record fades by 1/2ⁿ an epoch: 1/32.
     pub record_shift: u32,
     /// What an epoch of good reports adds to the record, in [`Q`].
@@ -68,7 +72,7 @@ pub struct Params {
     pub bad_weight: u32,
     /// Reputation below which nothing is earned, and quarantine threatens, in [`Q`]: 0.15.
     pub reputation_min: u32,
-    /// Reputation from which on presence is paid, in [`Q`]: ½.
+    /// Reputation from which on presence is paid, and an owner's roadside sensors count, in [`Q`]: ½.
     pub reputation_base: u32,
     /// Reputation in the shadow above which quarantine ends, in [`Q`]: 0.6.
     pub reputation_release: u32,
@@ -180,6 +184,8 @@ impl Default for Params {
             usual_shift: 4,
             start_good: Q,
             start_bad: 3 * Q,
+            operator_start_good: 3 * Q,
+            operator_start_bad: Q,
             record_shift: 5,
             evidence_per_epoch: 4 * Q,
             evidence_full: 12,
@@ -306,14 +312,20 @@ impl Params {
         within("need_max", self.need_max.into(), 1, 1 << 8)?;
         within("heard_shift", self.heard_shift.into(), 0, 16)?;
         within("usual_shift", self.usual_shift.into(), 0, 16)?;
-        within("start_good", self.start_good, 0, 1 << 32)?;
-        within("start_bad", self.start_bad, 0, 1 << 32)?;
-        within(
-            "start_good + start_bad",
+        for (name, start) in [
+            ("start_good", self.start_good),
+            ("start_bad", self.start_bad),
+            ("operator_start_good", self.operator_start_good),
+            ("operator_start_bad", self.operator_start_bad),
+        ] {
+            within(name, start, 0, 1 << 32)?;
+        }
+        let (vehicle, operator) = (
             self.start_good + self.start_bad,
-            1,
-            1 << 33,
-        )?;
+            self.operator_start_good + self.operator_start_bad,
+        );
+        within("start_good + start_bad", vehicle, 1, 1 << 33)?;
+        within("operator_start_good + operator_start_bad", operator, 1, 1 << 33)?;
         within("record_shift", self.record_shift.into(), 1, 16)?;
         within("evidence_per_epoch", self.evidence_per_epoch, 1, 1 << 32)?;
         within("evidence_full", self.evidence_full.into(), 1, 1 << 20)?;

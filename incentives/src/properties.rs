@@ -8,7 +8,7 @@ use milepost_wire::state::{Q, Quarantine};
 use milepost_wire::time::Epoch;
 use milepost_wire::transaction::Action;
 use milepost_wire::{
-    Amount, Height, Humidity, Measure, Observation, Place, Report, Sequence, Transaction, Verified,
+    Amount, Height, Humidity, Measure, Observation, Place, Report, Role, Sequence, Transaction, Verified,
 };
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ use crate::params::PerKind;
 use crate::testing::{Town, cell, seen, speed};
 use crate::{Audit, BlockInput, HeardBatch, Params, State, Unsound, replay};
 
-const VEHICLES: usize = 6;
+const VEHICLES: usize = 8;
 
 /// Epochs of two slots of 20 s, so that a short story closes several.
 fn quick() -> Params {
@@ -158,10 +158,15 @@ fn apply(town: &Town, state: &mut State, heard: &Heard) -> Vec<Output> {
     })
 }
 
-/// Groups of two, so that some vehicles do not vouch for each other.
+/// Groups of two, so that some vehicles do not vouch for each other; the last two are roadside sensors of two
+/// members.
 fn town() -> Town {
     let mut town = Town::with(VEHICLES as u64, quick());
     town.genesis.vehicles[1].group = 0;
+    for member in 0..2 {
+        let operator = town.members[member].address();
+        town.genesis.vehicles[VEHICLES - 1 - member].role = Role::Anchor { operator };
+    }
     town
 }
 
@@ -402,6 +407,81 @@ fn a_quarantined_vehicle_earns_nothing_and_does_not_count() {
     }
     let standing = state.vehicle(&id).expect("enrolled").standing;
     assert!(standing.evaluated > 0, "scored in the shadow");
+}
+
+/// Two vehicles say one thing, the roadside sensors of two members another.
+#[test]
+fn roadside_sensors_decide_earn_nothing_and_make_their_operators_name() {
+    let town = town();
+    let mut state = trusted(&town);
+    let mut outputs = Vec::new();
+    let (agreeing, lonely) = (town.members[0].address(), town.members[1].address());
+    for sequence in 1..=4 {
+        let now = town.at(sequence * 20_000 + 5_000);
+        let said = [(2, 0, 1_400), (3, 0, 1_400), (7, 0, 700), (6, 0, 710)];
+        // On another road the second member's sensor is wrong.
+        let elsewhere = [(2, 1, 1_400), (3, 1, 1_400), (4, 1, 1_400), (6, 1, 100)];
+        let mut by_vehicle = std::collections::BTreeMap::<_, Vec<_>>::new();
+        for (vehicle, road, value) in said.into_iter().chain(elsewhere) {
+            by_vehicle
+                .entry(vehicle)
+                .or_default()
+                .push(seen(cell(road), 0, speed(value)));
+        }
+        let reports: Vec<_> = by_vehicle
+            .into_iter()
+            .map(|(vehicle, seen)| town.report(vehicle, sequence, now, seen))
+            .collect();
+        outputs.extend(town.block(&mut state, now, &reports));
+    }
+    outputs.extend(town.block(&mut state, town.at(400_000), &[]));
+    assert_eq!(state.check(), Ok(()));
+    assert_eq!(Audit::new(&town.genesis.params).read(&outputs), Ok(()));
+
+    let sensors = [town.keys[6].key_id(), town.keys[7].key_id()];
+    for output in &outputs {
+        match output {
+            Output::Estimate(estimate) if estimate.item.cell == cell(0) => {
+                assert_eq!(estimate.vehicles, 2, "sensors are no vehicles");
+                assert!(
+                    estimate.value < 1_000,
+                    "two sensors outweigh two vehicles: {estimate:?}"
+                );
+            }
+            Output::Estimate(estimate) => assert!(estimate.value > 1_200, "one does not outweigh three"),
+            Output::Score(score) if sensors.contains(&score.vehicle) => assert_eq!(score.points, 0),
+            Output::Score(score) if score.item.cell == cell(0) => {
+                assert_eq!((score.groups, u64::from(score.kappa)), (7, Q), "six and one");
+            }
+            Output::Payment(payment) => assert!(!sensors.contains(&payment.vehicle)),
+            _ => {}
+        }
+    }
+    let name = |member| state.operator(member).standing.reputation();
+    assert!(name(&agreeing) > 49_152, "it began with 3/4");
+    assert!(name(&lonely) < 49_152);
+    assert_eq!(state.operator(&town.members[2].address()).standing.evaluated, 0);
+}
+
+/// Whose sensors are always wrong is not listened to any more.
+#[test]
+fn a_ruined_operators_sensors_do_not_count() {
+    let town = town();
+    let mut state = trusted(&town);
+    let operator = town.members[0].address();
+    let mut record = state.operator(&operator);
+    record.standing.bad = 9 * record.standing.good;
+    state.operators.insert(operator, record);
+    let now = town.at(25_000);
+    let reports = [(2, 1_400), (7, 700)]
+        .map(|(vehicle, value)| town.report(vehicle, 1, now, vec![seen(cell(0), 0, speed(value))]));
+    town.block(&mut state, now, &reports);
+    let outputs = town.block(&mut state, town.at(100_000), &[]);
+    let estimate = outputs.iter().find_map(|output| match output {
+        Output::Estimate(estimate) => Some(estimate),
+        _ => None,
+    });
+    assert_eq!(estimate.map(|estimate| estimate.value), Some(1_400));
 }
 
 #[test]

@@ -4,8 +4,9 @@
 //! the truth of each, then, since a word is compared with what is said elsewhere, every word's score. Published
 //! estimates move the roads; scores move the tallies that the epoch's end turns into pay and reputation.
 //!
-//! Out: an [`Output::Estimate`] ([`crate::estimate`]) for each item that somebody trusted spoke of, followed by a [`Score`] for each of its
-//! words. In quarantine a word is scored in the shadow: its share is 0, and so are its points.
+//! Out: an [`Output::Estimate`] ([`crate::estimate`]) for each item that somebody trusted spoke of, followed by a
+//! [`Score`] for each of its words. In quarantine a word is scored in the shadow: its share is 0, and so are its
+//! points; likewise a roadside sensor's, whose scores make its operator's name.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use milepost_wire::state::{Q, Road};
 use milepost_wire::time::Slot;
 use milepost_wire::{Cell, Kind};
 
+use crate::anchor::{self, Reading};
 use crate::estimate::{self, Said};
 use crate::fixed::{narrow, narrow_signed, times};
 use crate::params::Tolerance;
@@ -105,7 +107,7 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
     let road = state.road(item.cell, kind).copied();
     let before = i64::from(road.map_or(params.default_value(kind), |road| road.value));
     let usual = road.map_or(params.default_value(kind), |road| road.usual);
-    let (mut voices, mut sightings) = (Vec::new(), Vec::new());
+    let (mut voices, mut sightings, mut readings) = (Vec::new(), Vec::new(), Vec::new());
     for (spot, sighting) in entries {
         // Who was revoked in the meantime is not heard any more.
         let Some(vehicle) = state.vehicle(&spot.vehicle).filter(|vehicle| !vehicle.revoked) else {
@@ -116,15 +118,32 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
         } else {
             sighting.value() - before
         };
+        let quarantined = vehicle.quarantine.is_some();
+        let operator = vehicle.role.operator();
+        if let Some(member) = operator.and_then(|operator| state.members().get(&operator))
+            && !quarantined
+            && operator.is_some_and(|operator| anchor::is_trusted(state, &operator))
+        {
+            readings.push(Reading {
+                voice: voices.len(),
+                provider: &member.provider,
+            });
+        }
         voices.push(Voice {
             vehicle: spot.vehicle,
             group: vehicle.group,
             word,
-            weight: reputation::weight(&vehicle.standing, vehicle.quarantine.is_some()),
+            weight: match operator {
+                None => reputation::weight(&vehicle.standing, quarantined),
+                // To be weighed against the vehicles.
+                Some(_) => 0,
+            },
+            anchor: operator.is_some(),
         });
         sightings.push(**sighting);
     }
     truth::cap_weights(&mut voices);
+    anchor::weigh(&mut voices, &readings, params.tolerance(kind));
     // Of a road that was never published, nothing is known before.
     let prior_weight = road.map_or(0, |_| params.prior_weight.into());
     let truth = if kind.is_category() {
@@ -177,7 +196,9 @@ fn score_case(state: &mut State, case: &Case, settled: &Settled, need: u64, outp
         });
         let groups = others.map_or(0, |others| others.groups);
         let share = match members.get(&voice.group) {
-            Some(&members) if voice.weight > 0 => score::share(params, case.truth.groups(), members),
+            Some(&members) if voice.weight > 0 && !voice.anchor => {
+                score::share(params, case.truth.groups(), members)
+            }
             _ => 0,
         };
         let freshness = score::freshness(sighting.age_ms(), params.freshness_ms.get(kind));
@@ -235,10 +256,16 @@ fn score_case(state: &mut State, case: &Case, settled: &Settled, need: u64, outp
 /// How many counting vehicles of each group there are: they share what one would get.
 fn members_by_group(case: &Case) -> BTreeMap<u64, u32> {
     let mut members = BTreeMap::new();
-    for voice in case.voices.iter().filter(|voice| voice.weight > 0) {
+    for voice in counting_vehicles(case) {
         *members.entry(voice.group).or_insert(0) += 1;
     }
     members
+}
+
+fn counting_vehicles(case: &Case) -> impl Iterator<Item = &Voice> {
+    case.voices
+        .iter()
+        .filter(|voice| voice.weight > 0 && !voice.anchor)
 }
 
 fn forget(state: &mut State, kind: Kind, slot: Slot) {

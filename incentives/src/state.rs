@@ -10,9 +10,9 @@
 
 use std::sync::Arc;
 
-use milepost_wire::state::{Account, Books, Quarantine, Road, Standing, Vehicle};
+use milepost_wire::state::{Account, Books, Operator, Quarantine, Road, Standing, Vehicle, Vesting};
 use milepost_wire::time::{Epoch, Slot};
-use milepost_wire::transaction::Enrolment;
+use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{Address, Amount, Cell, Height, KeyId, Kind, Members, Timestamp};
 
 use crate::genesis::Genesis;
@@ -28,6 +28,8 @@ pub struct State {
     pub(crate) accounts: Table<Address, Account>,
     pub(crate) vehicles: Table<KeyId, Vehicle>,
     pub(crate) roads: Table<(Cell, Kind), Road>,
+    /// Members whose roadside sensors were ever judged.
+    pub(crate) operators: Table<Address, Operator>,
     /// Each vehicle's account. It follows from the vehicles' keys, at a square root each, and is not stored.
     pub(crate) addresses: Table<KeyId, Address>,
     pub(crate) open: Open,
@@ -107,6 +109,7 @@ impl State {
             accounts: Table::default(),
             vehicles: Table::default(),
             roads: Table::default(),
+            operators: Table::default(),
             addresses: Table::default(),
             open: Open::default(),
         }
@@ -124,6 +127,7 @@ impl State {
         self.accounts.seal();
         self.vehicles.seal();
         self.roads.seal();
+        self.operators.seal();
         self.addresses.seal();
         self.open.clock.seal();
         self.open.sightings.seal();
@@ -153,14 +157,26 @@ impl State {
         self.accounts.iter()
     }
 
-    /// A vehicle that is or was enrolled.
+    /// A vehicle or roadside sensor that is or was enrolled.
     pub fn vehicle(&self, id: &KeyId) -> Option<&Vehicle> {
         self.vehicles.get(id)
     }
 
-    /// All vehicles that are or were enrolled, in the order of their ids.
+    /// All vehicles and roadside sensors that are or were enrolled, in the order of their ids.
     pub fn vehicles(&self) -> impl Iterator<Item = (&KeyId, &Vehicle)> {
         self.vehicles.iter()
+    }
+
+    /// What its roadside sensors say of a member.
+    pub fn operator(&self, member: &Address) -> Operator {
+        self.operators.get(member).copied().unwrap_or(Operator {
+            standing: Standing {
+                good: self.params().operator_start_good,
+                bad: self.params().operator_start_bad,
+                debt: 0,
+                evaluated: 0,
+            },
+        })
     }
 
     /// The account that a vehicle is paid to.
@@ -243,6 +259,7 @@ impl State {
         let vehicle = Vehicle {
             key: enrolment.key,
             group: enrolment.group,
+            role: enrolment.role,
             enrolled_at: height,
             revoked: false,
             standing: Standing {
@@ -253,12 +270,15 @@ impl State {
             },
             quarantine: None::<Quarantine>,
             unvested: Amount::ZERO,
+            vesting: Vesting::default(),
             earned: Amount::ZERO,
         };
         self.vehicles.insert(address.key_id(), vehicle);
         self.addresses.insert(address.key_id(), address);
         let mut books = self.books();
-        books.vehicles = books.vehicles.saturating_add(1);
+        books.vehicles = books
+            .vehicles
+            .saturating_add(u32::from(enrolment.role == Role::Vehicle));
         self.books.insert((), books);
     }
 
@@ -283,7 +303,7 @@ impl State {
         let mut found = 0usize;
         for (&vehicle, entry) in self.vehicles() {
             held += u128::from(entry.unvested.micro());
-            found += usize::from(!entry.revoked);
+            found += usize::from(!entry.revoked && entry.role == Role::Vehicle);
             let debt = entry.standing.debt;
             if debt > 0 {
                 return Err(Violation::Debt { vehicle, debt });

@@ -74,6 +74,7 @@ impl State {
         changes.extend(of(&self.accounts, |&address| StateKey::Account(address)));
         changes.extend(of(&self.vehicles, |&id| StateKey::Vehicle(id)));
         changes.extend(of(&self.roads, |&(cell, kind)| StateKey::Road(cell, kind)));
+        changes.extend(of(&self.operators, |&address| StateKey::Operator(address)));
         changes
     }
 
@@ -89,7 +90,13 @@ impl State {
         let vehicles = vehicles.map(|(&id, vehicle)| (StateKey::Vehicle(id), encode(vehicle)));
         let roads = self.roads.iter();
         let roads = roads.map(|(&(cell, kind), road)| (StateKey::Road(cell, kind), encode(road)));
-        books.chain(accounts).chain(vehicles).chain(roads)
+        let operators = self.operators.iter();
+        let operators = operators.map(|(&address, operator)| (StateKey::Operator(address), encode(operator)));
+        books
+            .chain(accounts)
+            .chain(vehicles)
+            .chain(roads)
+            .chain(operators)
     }
 
     /// What changed in the open tables since the state was sealed.
@@ -156,6 +163,7 @@ impl State {
                 StateKey::Account(address) => state.accounts.insert(address, read(&value, "account")?),
                 StateKey::Vehicle(id) => state.load_vehicle(id, &value)?,
                 StateKey::Road(cell, kind) => state.roads.insert((cell, kind), read(&value, "road")?),
+                StateKey::Operator(address) => state.operators.insert(address, read(&value, "operator")?),
             }
         }
         if !state.books.contains(&()) {

@@ -1,6 +1,6 @@
 //! A town for the tests: members, vehicles and their keys, from seeds.
 
-use milepost_wire::transaction::Enrolment;
+use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{
     Cell, ChainId, Heading, Height, Measure, Member, Members, Observation, Output, Place, Report, SecretKey,
     Sequence, Signed, Speed, Timestamp, Transaction, Verified,
@@ -39,6 +39,7 @@ impl Town {
         let enrolled = keys.iter().zip(0..).map(|(key, group)| Enrolment {
             key: key.public(),
             group,
+            role: Role::Vehicle,
         });
         let genesis = Genesis {
             chain: ChainId::new("town").expect("a chain id"),

@@ -6,7 +6,7 @@
 use milepost_wire::identity::KeyError;
 use milepost_wire::output::Output;
 use milepost_wire::transaction::{Action, Enrolment};
-use milepost_wire::{Address, Amount, Height, KeyId, Transaction, Verified};
+use milepost_wire::{Address, Amount, Height, KeyId, Role, Transaction, Verified};
 
 use crate::state::{State, sum};
 
@@ -39,6 +39,14 @@ pub enum Rejected {
     /// Only members may do this.
     #[error("{0} is no member of the consortium")]
     NotAMember(Address),
+    /// A roadside sensor in another member's name.
+    #[error("{sender} cannot enrol a roadside sensor of {operator}")]
+    NotItsOperator {
+        /// Who asks.
+        sender: Address,
+        /// In whose name.
+        operator: Address,
+    },
     /// Another vehicle, enrolled now or once, has this id.
     #[error("a vehicle with the key id {0} was enrolled before")]
     IdTaken(KeyId),
@@ -97,6 +105,9 @@ fn transfer(state: &mut State, from: Address, to: Address, amount: Amount) -> Re
 
 fn enrol(state: &mut State, sender: Address, enrolment: &Enrolment, height: Height) -> Result<(), Rejected> {
     require_member(state, sender)?;
+    if let Some(operator) = enrolment.role.operator().filter(|&operator| operator != sender) {
+        return Err(Rejected::NotItsOperator { sender, operator });
+    }
     let address = enrolment.key.address()?;
     if state.vehicles.contains(&address.key_id()) {
         return Err(Rejected::IdTaken(address.key_id()));
@@ -110,11 +121,12 @@ fn revoke(state: &mut State, sender: Address, id: KeyId) -> Result<(), Rejected>
     let enrolled = state.vehicle(&id).filter(|vehicle| !vehicle.revoked).cloned();
     let mut vehicle = enrolled.ok_or(Rejected::NotEnrolled(id))?;
     vehicle.revoked = true;
+    let role = vehicle.role;
     state.vehicles.insert(id, vehicle);
     // It will not be heard again, so its replay window is not needed; every other vehicle's is kept for good.
     state.open.traces.remove(&id);
     let mut books = state.books();
-    books.vehicles = books.vehicles.saturating_sub(1);
+    books.vehicles = books.vehicles.saturating_sub(u32::from(role == Role::Vehicle));
     state.books.insert((), books);
     Ok(())
 }
@@ -193,11 +205,44 @@ mod tests {
     }
 
     #[test]
+    fn a_member_enrols_roadside_sensors_of_its_own_alone() {
+        let town = Town::new(1);
+        let mut state = State::genesis(&town.genesis);
+        let sensor = SecretKey::from_seed("sensor", 1);
+        let [member, other] = [&town.members[0], &town.members[1]];
+        let enrol = |operator: &SecretKey| {
+            Action::Enrol(Enrolment {
+                key: sensor.public(),
+                group: 9,
+                role: Role::Anchor {
+                    operator: operator.address(),
+                },
+            })
+        };
+        assert!(matches!(
+            run(&mut state, member, 0, enrol(other)),
+            Err(Rejected::NotItsOperator { .. })
+        ));
+        assert_eq!(run(&mut state, member, 0, enrol(member)), Ok(()));
+        assert_eq!(state.books().vehicles, 1, "no vehicle");
+        let vehicle = sensor.key_id();
+        assert_eq!(run(&mut state, other, 0, Action::Revoke { vehicle }), Ok(()));
+        assert_eq!(state.books().vehicles, 1);
+        assert_eq!(state.check(), Ok(()));
+    }
+
+    #[test]
     fn members_alone_enrol_and_revoke() {
         let town = Town::new(1);
         let mut state = State::genesis(&town.genesis);
         let newcomer = SecretKey::from_seed("newcomer", 1);
-        let enrol = |key| Action::Enrol(Enrolment { key, group: 9 });
+        let enrol = |key| {
+            Action::Enrol(Enrolment {
+                key,
+                group: 9,
+                role: Role::Vehicle,
+            })
+        };
         let revoke = Action::Revoke {
             vehicle: newcomer.key_id(),
         };

@@ -9,7 +9,7 @@
 //!
 //! Cost: O(n log n) for an item of n voices, all groups' leave-outs included.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milepost_wire::KeyId;
 
@@ -24,13 +24,18 @@ pub(crate) struct Voice {
     pub(crate) word: i64,
     /// Its weight; 0 for a vehicle in quarantine, which is heard and does not count.
     pub(crate) weight: u64,
+    /// Whether it is a roadside sensor's ([`crate::anchor`]), which judges like three groups.
+    pub(crate) anchor: bool,
 }
+
+/// As how many independent groups a roadside sensor judges.
+const ANCHOR_JUDGES: u32 = 3;
 
 /// What a set of voices says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opinion {
     pub(crate) word: i64,
-    /// How many groups of positive weight it rests on.
+    /// How many groups of positive weight it rests on; a roadside sensor counts as three.
     pub(crate) groups: u32,
 }
 
@@ -38,8 +43,12 @@ pub(crate) struct Opinion {
 #[derive(Clone, Debug)]
 pub(crate) struct Truth {
     said: Said,
-    /// Each group's weight.
-    groups: BTreeMap<u64, u64>,
+    /// As how many each group of positive weight judges.
+    judges: BTreeMap<u64, u32>,
+    /// As how many all groups judge together.
+    witnesses: u32,
+    /// How many of the groups have vehicles that count.
+    groups: u32,
     /// All voices' weight, without what was known before.
     weight: u64,
 }
@@ -99,25 +108,37 @@ impl Truth {
     }
 
     fn new(voices: &[Voice], said: Said) -> Self {
+        let (mut judges, mut groups) = (BTreeMap::new(), BTreeSet::new());
+        for voice in voices.iter().filter(|voice| voice.weight > 0) {
+            let one = if voice.anchor { ANCHOR_JUDGES } else { 1 };
+            let known = judges.entry(voice.group).or_insert(one);
+            *known = one.max(*known);
+            if !voice.anchor {
+                groups.insert(voice.group);
+            }
+        }
         Self {
             said,
-            groups: weight_by_group(voices),
+            witnesses: judges.values().sum(),
+            judges,
+            groups: u32::try_from(groups.len()).unwrap_or(u32::MAX),
             weight: sum(voices),
         }
     }
 
     /// What everybody says; `None` where nobody counts.
     pub(crate) fn whole(&self) -> Option<Opinion> {
-        self.opinion(None, self.groups.len())
+        self.opinion(None)
     }
 
     /// What the others say, with `group` left out; `None` where no other counts.
     pub(crate) fn without(&self, group: u64) -> Option<Opinion> {
-        let others = self.groups.len() - usize::from(self.groups.contains_key(&group));
-        self.opinion(Some(group), others)
+        self.opinion(Some(group))
     }
 
-    fn opinion(&self, left_out: Option<u64>, groups: usize) -> Option<Opinion> {
+    fn opinion(&self, left_out: Option<u64>) -> Option<Opinion> {
+        let own = left_out.and_then(|group| self.judges.get(&group)).copied();
+        let groups = self.witnesses - own.unwrap_or(0);
         if groups == 0 {
             return None;
         }
@@ -125,7 +146,6 @@ impl Truth {
             Said::Numbers(numbers) => numbers.median(left_out),
             Said::Codes(codes) => codes.plurality(left_out),
         }?;
-        let groups = u32::try_from(groups).unwrap_or(u32::MAX);
         Some(Opinion { word, groups })
     }
 
@@ -134,9 +154,14 @@ impl Truth {
         self.weight
     }
 
-    /// How many groups count.
+    /// How many groups of vehicles count.
     pub(crate) fn groups(&self) -> u32 {
-        u32::try_from(self.groups.len()).unwrap_or(u32::MAX)
+        self.groups
+    }
+
+    /// How many independent witnesses there are: groups of vehicles, and three for roadside sensors.
+    pub(crate) fn witnesses(&self) -> u32 {
+        self.witnesses
     }
 }
 
@@ -267,6 +292,7 @@ mod tests {
             group,
             word,
             weight,
+            anchor: false,
         }
     }
 
@@ -304,6 +330,17 @@ mod tests {
         let truth = Truth::of_numbers(&[voice(1, 10, 5), voice(1, 11, 5), voice(2, 12, 0)], 7);
         assert_eq!(truth.without(1), None);
         assert_eq!(truth.without(2).map(|opinion| opinion.groups), Some(1));
+    }
+
+    #[test]
+    fn a_roadside_sensor_judges_like_three_groups_and_is_no_vehicle() {
+        let sensor = Voice {
+            anchor: true,
+            ..voice(2, 12, 5)
+        };
+        let truth = Truth::of_numbers(&[voice(1, 10, 5), sensor], 0);
+        assert_eq!(truth.without(1), Some(Opinion { word: 12, groups: 3 }));
+        assert_eq!((truth.groups(), truth.witnesses()), (1, 4));
     }
 
     #[test]

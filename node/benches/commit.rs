@@ -7,7 +7,7 @@ use milepost_incentives::{Genesis, Params};
 use milepost_node::VerifiedBatch;
 use milepost_node::ledger::{Contents, Ledger};
 use milepost_node::store::{Commit, Rocks, Store};
-use milepost_wire::transaction::Enrolment;
+use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{
     Cell, Certificate, ChainId, Heading, Measure, Member, Members, Observation, Place, Report, SecretKey,
     Sequence, Signed, Speed, Timestamp,
@@ -36,6 +36,7 @@ fn commit(criterion: &mut Criterion) {
             .map(|(key, group)| Enrolment {
                 key: key.public(),
                 group,
+                role: Role::Vehicle,
             })
             .collect(),
     };

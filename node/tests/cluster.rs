@@ -11,7 +11,7 @@ use milepost_node::message::{BlockAnswer, PeerMessage};
 use milepost_node::node::{Input, Node, Now, Output, Settings, Want};
 use milepost_node::store::{Memory, Store};
 use milepost_node::{Fatal, VerifiedBatch};
-use milepost_wire::transaction::Enrolment;
+use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{
     Address, Cell, ChainId, Hash, Heading, Height, Measure, Member, Members, Observation, Place, Report,
     SecretKey, Sequence, Signed, Speed, Timestamp, decode, encode,
@@ -83,6 +83,7 @@ impl Cluster {
                 .map(|(key, group)| Enrolment {
                     key: key.public(),
                     group,
+                    role: Role::Vehicle,
                 })
                 .collect(),
         };

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use milepost_incentives::{Genesis, Params};
 use milepost_node::store::Store;
 use milepost_node::{Input, Node, Now, Output, VerifiedBatch, View};
-use milepost_wire::state::{Standing, Vehicle};
-use milepost_wire::transaction::Enrolment;
+use milepost_wire::state::{Standing, Vehicle, Vesting};
+use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{
     Address, Amount, Cell, ChainId, Heading, Height, Measure, Member, Members, Observation, Place, Report,
     SecretKey, Sequence, Signed, Speed, Timestamp, Verified,
@@ -37,6 +37,7 @@ pub(crate) fn vehicle(seed: u64) -> Vehicle {
     Vehicle {
         key: vehicle_key(seed).public(),
         group: seed,
+        role: Role::Vehicle,
         enrolled_at: Height::ZERO,
         revoked: false,
         standing: Standing {
@@ -47,6 +48,7 @@ pub(crate) fn vehicle(seed: u64) -> Vehicle {
         },
         quarantine: None,
         unvested: Amount::ZERO,
+        vesting: Vesting::default(),
         earned: Amount::ZERO,
     }
 }
@@ -95,6 +97,7 @@ pub(crate) fn genesis(members: u64) -> Genesis {
     let vehicles = (0..10).map(|seed| Enrolment {
         key: vehicle_key(seed).public(),
         group: seed,
+        role: Role::Vehicle,
     });
     Genesis {
         chain: chain(),

@@ -11,7 +11,7 @@ use milepost_incentives::Genesis;
 use milepost_incentives::params::Params;
 use milepost_wire::identity::KeyError;
 use milepost_wire::member::MembersError;
-use milepost_wire::transaction::Enrolment;
+use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{ChainId, Member, Members, SecretKey, Timestamp};
 
 use crate::config::{Config, ConfigError};
@@ -177,6 +177,7 @@ fn genesis(
         .map(|(nth, key)| Enrolment {
             key: key.public(),
             group: nth as u64,
+            role: Role::Vehicle,
         })
         .collect();
     let named = format!("testnet-{}", now.unix_millis() / 1000);

@@ -35,7 +35,7 @@ use milepost_obu::vehicle::{Input as VehicleInput, Output as VehicleOutput, Vehi
 use milepost_rsu::unit::{Input as UnitInput, Output as UnitOutput};
 use milepost_wire::proof::ReceiptNotice;
 use milepost_wire::signed::signing_digest;
-use milepost_wire::transaction::Enrolment;
+use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{
     ChainId, Hash, Height, KeyId, Kind, Member as Vote, Members, SecretKey, Sequence, SignedBatch, Timestamp,
     decode,
@@ -282,6 +282,7 @@ impl<'a> Town<'a> {
                 .map(|(vehicle, key)| Enrolment {
                     key: key.public(),
                     group: group(vehicle),
+                    role: Role::Vehicle,
                 })
                 .collect(),
         };

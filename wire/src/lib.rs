@@ -50,5 +50,5 @@ pub use output::Output;
 pub use report::{Report, Sequence, SignedReport};
 pub use signed::{Signature, Signed, Verified};
 pub use time::Timestamp;
-pub use transaction::{Action, SignedTransaction, Transaction};
+pub use transaction::{Action, Role, SignedTransaction, Transaction};
 pub use units::{Amount, Heading, Humidity, Place, Speed};

@@ -49,11 +49,16 @@ pub enum Output {
         operator: Address,
         /// Items it helped to serve, weighted by need, in [`crate::state::Q`].
         served: u64,
+        /// Its reputation as the owner of roadside sensors, by which `served` is weighed, in
+        /// [`crate::state::Q`].
+        reputation: u32,
         /// What it got.
         amount: Amount,
     },
     /// An epoch's sums.
     EpochClosed(EpochClosed),
+    /// What became of the bond of a claim of danger, or of a part of it.
+    Bond(Bond),
 }
 
 /// What became of a report.
@@ -190,6 +195,39 @@ pub struct EpochClosed {
     pub payout_root: Hash,
 }
 
+/// A movement of tokens that a vehicle stakes on its word that there is a danger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize)]
+pub struct Bond {
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// Who claimed the danger.
+    pub claimant: KeyId,
+    /// Where, and in which slot.
+    pub item: Item,
+    /// What became of it.
+    pub fate: Fate,
+    /// How much of it.
+    pub amount: Amount,
+}
+
+/// Where bonded tokens go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize)]
+#[wincode(tag_encoding = "u8")]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// From the claimant into the bond.
+    Locked,
+    /// Back to the claimant.
+    Returned,
+    /// Out of existence: the claim was contradicted.
+    Burned,
+    /// To a vehicle that contradicted it.
+    Awarded {
+        /// Which one.
+        to: KeyId,
+    },
+}
+
 impl Output {
     /// The output's leaf under the outputs root.
     pub fn leaf(&self) -> Hash {
@@ -202,6 +240,10 @@ impl Output {
             Self::Receipt(receipt) => Some(receipt.vehicle),
             Self::Score(score) => Some(score.vehicle),
             Self::Payment(payment) => Some(payment.vehicle),
+            Self::Bond(bond) => Some(match bond.fate {
+                Fate::Awarded { to } => to,
+                Fate::Locked | Fate::Returned | Fate::Burned => bond.claimant,
+            }),
             _ => None,
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::time::{Epoch, Slot};
-use crate::{Address, Amount, Cell, Hash, Height, KeyId, Kind, PublicKey, encode};
+use crate::{Address, Amount, Cell, Hash, Height, KeyId, Kind, PublicKey, Role, encode};
 
 /// One, in the ledger's fixed-point numbers.
 pub const Q: u64 = 65_536;
@@ -26,6 +26,8 @@ pub enum StateKey {
     Vehicle(KeyId),
     /// A [`Road`].
     Road(Cell, Kind),
+    /// An [`Operator`].
+    Operator(Address),
 }
 
 impl StateKey {
@@ -56,7 +58,7 @@ pub struct Books {
     pub carry: Amount,
     /// Merkle root of (address, cumulative amount), in OpenZeppelin's standard format, as of the last epoch.
     pub payout_root: Hash,
-    /// Vehicles enrolled and not revoked.
+    /// Vehicles enrolled and not revoked; roadside sensors are not counted.
     pub vehicles: u32,
 }
 
@@ -69,13 +71,22 @@ pub struct Account {
     pub nonce: u64,
 }
 
-/// An enrolled vehicle.
+/// A member as the owner of roadside sensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Operator {
+    /// What all of its sensors' readings together say of it.
+    pub standing: Standing,
+}
+
+/// An enrolled vehicle, or roadside sensor.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
 pub struct Vehicle {
     /// Its key.
     pub key: PublicKey,
     /// Its owner or fleet.
     pub group: u64,
+    /// What it is.
+    pub role: Role,
     /// Since when.
     pub enrolled_at: Height,
     /// Whether its enrolment has ended for good.
@@ -84,10 +95,43 @@ pub struct Vehicle {
     pub standing: Standing,
     /// Whether its reports count.
     pub quarantine: Option<Quarantine>,
-    /// Pay that can still be slashed.
+    /// Pay that can still be slashed, as of `vesting.since`.
     pub unvested: Amount,
+    /// How the unvested pay is let go.
+    pub vesting: Vesting,
     /// All that it was ever paid.
     pub earned: Amount,
+}
+
+/// The timetable by which pay reaches a vehicle's account: evenly, from epoch to epoch.
+///
+/// It is brought up to date whenever the vehicle is paid, spends or is judged, and not in between: see
+/// [`Vehicle::vested`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Vesting {
+    /// In how many epochs, in [`Q`], the last of it is let go.
+    pub left: u32,
+    /// The epoch at whose beginning this was so.
+    pub since: Epoch,
+    /// All that was ever let go.
+    pub released: Amount,
+    /// All that was ever slashed.
+    pub slashed: Amount,
+}
+
+impl Vehicle {
+    /// How much of the unvested pay is let go by the beginning of epoch `now`. In quarantine, nothing is.
+    pub fn vested(&self, now: Epoch) -> Amount {
+        if self.quarantine.is_some() {
+            return Amount::ZERO;
+        }
+        let elapsed = u64::from(now.0.saturating_sub(self.vesting.since.0)) * Q;
+        if elapsed >= u64::from(self.vesting.left) {
+            return self.unvested;
+        }
+        let part = u128::from(self.unvested.micro()) * u128::from(elapsed) / u128::from(self.vesting.left);
+        Amount::from_micro(u64::try_from(part).unwrap_or(u64::MAX))
+    }
 }
 
 /// A vehicle's record.

@@ -17,16 +17,55 @@ pub enum Action {
         /// How many.
         amount: Amount,
     },
-    /// Admits a vehicle. Members alone may ask.
+    /// Admits a vehicle, or a roadside sensor of the sender's own. Members alone may ask.
     Enrol(Enrolment),
-    /// Ends a vehicle's enrolment for good. Members alone may ask.
+    /// Ends an enrolment for good. Members alone may ask.
     Revoke {
         /// Which one.
         vehicle: KeyId,
     },
 }
 
-/// A vehicle's admission.
+/// What an enrolled key stands for.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    SchemaWrite,
+    SchemaRead,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[wincode(tag_encoding = "u8")]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A vehicle: it is paid for what it reports.
+    #[default]
+    Vehicle,
+    /// A sensor at the roadside (radar, loop, camera). It reports like a vehicle, outweighs one, and earns nothing
+    /// but its operator's good name.
+    Anchor {
+        /// The member that owns it.
+        operator: Address,
+    },
+}
+
+impl Role {
+    /// The owner, where it is a roadside sensor.
+    pub const fn operator(&self) -> Option<Address> {
+        match self {
+            Self::Vehicle => None,
+            Self::Anchor { operator } => Some(*operator),
+        }
+    }
+}
+
+/// The admission of a vehicle or a roadside sensor.
 #[derive(
     Clone,
     Copy,
@@ -42,10 +81,13 @@ pub enum Action {
 )]
 #[serde(deny_unknown_fields)]
 pub struct Enrolment {
-    /// The vehicle's key.
+    /// Its key.
     pub key: PublicKey,
-    /// Vehicles of one owner or fleet share a group, and do not vouch for one another.
+    /// What has one owner, vehicles and sensors alike, shares a group, and does not vouch for one another.
     pub group: u64,
+    /// What it is.
+    #[serde(default)]
+    pub role: Role,
 }
 
 /// A request that costs its sender a nonce.

@@ -11,11 +11,15 @@ use std::path::PathBuf;
 
 use milepost_wire::batch::BatchRef;
 use milepost_wire::certificate::Head;
-use milepost_wire::output::{self, EpochClosed, Estimate, Item, Outcome, Payment, Receipt, Score};
+use milepost_wire::output::{
+    self, Bond, EpochClosed, Estimate, Fate, Item, Outcome, Payment, Receipt, Score,
+};
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
-use milepost_wire::state::{Account, Books, Quarantine, Road, Standing, StateKey, Vehicle};
+use milepost_wire::state::{
+    Account, Books, Operator, Quarantine, Road, Standing, StateKey, Vehicle, Vesting,
+};
 use milepost_wire::time::{Epoch, Slot};
-use milepost_wire::transaction::Enrolment;
+use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::tree::{self, End, StatePath};
 use milepost_wire::vote::{self, Step};
 use milepost_wire::*;
@@ -110,7 +114,7 @@ fn batch_ref() -> BatchRef {
     }
 }
 
-fn transactions() -> [(&'static str, Transaction); 3] {
+fn transactions() -> [(&'static str, Transaction); 4] {
     let actions = [
         (
             "transfer",
@@ -124,6 +128,7 @@ fn transactions() -> [(&'static str, Transaction); 3] {
             Action::Enrol(Enrolment {
                 key: vehicle_key().public(),
                 group: 12,
+                role: Role::Vehicle,
             }),
         ),
         (
@@ -131,6 +136,16 @@ fn transactions() -> [(&'static str, Transaction); 3] {
             Action::Revoke {
                 vehicle: vehicle_key().key_id(),
             },
+        ),
+        (
+            "enrol_anchor",
+            Action::Enrol(Enrolment {
+                key: SecretKey::from_seed("golden anchor", 0).public(),
+                group: 13,
+                role: Role::Anchor {
+                    operator: member_key(0).address(),
+                },
+            }),
         ),
     ];
     let mut nonce = 0;
@@ -154,7 +169,21 @@ fn receipt(outcome: Outcome) -> Output {
     })
 }
 
-fn outputs() -> [(&'static str, Output); 11] {
+fn bond(fate: Fate) -> Output {
+    Output::Bond(Bond {
+        epoch: Epoch(5),
+        claimant: vehicle_key().key_id(),
+        item: Item {
+            slot: Slot(1_201),
+            cell: cell(),
+            kind: Kind::Hazard,
+        },
+        fate,
+        amount: Amount::from_micro(100_000),
+    })
+}
+
+fn outputs() -> [(&'static str, Output); 15] {
     let vehicle = vehicle_key().key_id();
     let (epoch, slot) = (Epoch(5), Slot(1_201));
     let item = Item {
@@ -230,6 +259,7 @@ fn outputs() -> [(&'static str, Output); 11] {
                 epoch,
                 operator: member_key(0).address(),
                 served: 700_000,
+                reputation: 60_000,
                 amount: Amount::from_micro(40_000),
             },
         ),
@@ -245,6 +275,15 @@ fn outputs() -> [(&'static str, Output); 11] {
                 useful_total: 9_000_000,
                 base_total: 400_000,
                 payout_root: digest("payout root"),
+            }),
+        ),
+        ("bond_locked", bond(Fate::Locked)),
+        ("bond_returned", bond(Fate::Returned)),
+        ("bond_burned", bond(Fate::Burned)),
+        (
+            "bond_awarded",
+            bond(Fate::Awarded {
+                to: SecretKey::from_seed("golden vehicle", 2).key_id(),
             }),
         ),
     ]
@@ -407,6 +446,7 @@ fn parts() -> impl Iterator<Item = (String, Vec<u8>)> {
     let vehicle = |quarantine| Vehicle {
         key: vehicle_key().public(),
         group: 12,
+        role: Role::Vehicle,
         enrolled_at: Height(3),
         revoked: false,
         standing: Standing {
@@ -417,6 +457,12 @@ fn parts() -> impl Iterator<Item = (String, Vec<u8>)> {
         },
         quarantine,
         unvested: Amount::from_micro(73_000),
+        vesting: Vesting {
+            left: 84 * 65_536,
+            since: Epoch(4),
+            released: Amount::from_micro(820_000),
+            slashed: Amount::from_micro(7_000),
+        },
         earned: Amount::from_micro(900_000),
     };
     let quarantine = Quarantine {
@@ -451,11 +497,21 @@ fn parts() -> impl Iterator<Item = (String, Vec<u8>)> {
             StateKey::Vehicle(vehicle_key().key_id()).bytes(),
         ),
         ("state_key_road", StateKey::Road(cell(), Kind::Humidity).bytes()),
+        (
+            "state_key_operator",
+            StateKey::Operator(member_key(0).address()).bytes(),
+        ),
         ("state_books", encode(&books)),
         ("state_account", encode(&account())),
         ("state_vehicle", encode(&vehicle(None))),
         ("state_vehicle_quarantined", encode(&vehicle(Some(quarantine)))),
         ("state_road", encode(&road)),
+        (
+            "state_operator",
+            encode(&Operator {
+                standing: vehicle(None).standing,
+            }),
+        ),
         ("member", encode(&members().to_vec()[0])),
         // What is hashed and signed, rather than sent.
         ("digest_report", signed_report().digest().0.to_vec()),

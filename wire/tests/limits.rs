@@ -9,9 +9,9 @@ use milepost_wire::codec::decode_within;
 use milepost_wire::merkle::Path;
 use milepost_wire::output::EpochClosed;
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
-use milepost_wire::state::{Quarantine, Standing, StateKey, Vehicle};
+use milepost_wire::state::{Quarantine, Standing, StateKey, Vehicle, Vesting};
 use milepost_wire::time::Epoch;
-use milepost_wire::transaction::Enrolment;
+use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::tree::{self, End, StatePath};
 use milepost_wire::*;
 
@@ -154,6 +154,7 @@ fn a_block_holds_as_many_of_the_largest_transactions_as_it_may() {
     let action = Action::Enrol(Enrolment {
         key: KEY,
         group: u64::MAX,
+        role: Role::Anchor { operator: ADDRESS },
     });
     let transaction = Signed {
         message: Transaction {
@@ -163,8 +164,8 @@ fn a_block_holds_as_many_of_the_largest_transactions_as_it_may() {
         },
         signature: SIGNATURE,
     };
-    assert_eq!(len_of(&transaction.message), 83);
-    assert_eq!(len_of(&transaction), 147);
+    assert_eq!(len_of(&transaction.message), 104);
+    assert_eq!(len_of(&transaction), 168);
     let batch = BatchRef {
         digest: HASH,
         author: ADDRESS,
@@ -177,7 +178,7 @@ fn a_block_holds_as_many_of_the_largest_transactions_as_it_may() {
         header: largest_head().header,
         body,
     };
-    assert_eq!(len_of(&block), 154_174);
+    assert_eq!(len_of(&block), 175_678);
 }
 
 #[test]
@@ -203,6 +204,7 @@ fn a_value_of_the_state_has_room() {
     let vehicle = Vehicle {
         key: KEY,
         group: u64::MAX,
+        role: Role::Anchor { operator: ADDRESS },
         enrolled_at: Height(u64::MAX),
         revoked: true,
         standing: Standing {
@@ -216,10 +218,16 @@ fn a_value_of_the_state_has_room() {
             times: u8::MAX,
         }),
         unvested: Amount::from_micro(u64::MAX),
+        vesting: Vesting {
+            left: u32::MAX,
+            since: Epoch(u32::MAX),
+            released: Amount::from_micro(u64::MAX),
+            slashed: Amount::from_micro(u64::MAX),
+        },
         earned: Amount::from_micro(u64::MAX),
     };
     let bytes = encode(&vehicle);
-    assert_eq!(bytes.len(), 100);
+    assert_eq!(bytes.len(), 145);
     assert_eq!(
         decode_within::<Vehicle>(&bytes, "vehicle", StateKey::VALUE_LEN_MAX),
         Ok(vehicle)

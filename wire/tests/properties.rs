@@ -170,6 +170,7 @@ properties_of! {
     account: strategies::account(), VALUE;
     vehicle: strategies::vehicle(), VALUE;
     road: strategies::road(), VALUE;
+    operator: strategies::operator(), VALUE;
 }
 
 proptest! {

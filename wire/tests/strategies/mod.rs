@@ -6,11 +6,13 @@
 use milepost_wire::batch::BatchRef;
 use milepost_wire::certificate::Head;
 use milepost_wire::merkle::Path;
-use milepost_wire::output::{EpochClosed, Estimate, Item, Outcome, Payment, Receipt, Score};
+use milepost_wire::output::{Bond, EpochClosed, Estimate, Fate, Item, Outcome, Payment, Receipt, Score};
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
-use milepost_wire::state::{Account, Books, Quarantine, Road, Standing, StateKey, Vehicle};
+use milepost_wire::state::{
+    Account, Books, Operator, Quarantine, Road, Standing, StateKey, Vehicle, Vesting,
+};
 use milepost_wire::time::{Epoch, Slot};
-use milepost_wire::transaction::Enrolment;
+use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::tree::{End, StatePath};
 use milepost_wire::*;
 use proptest::collection::vec;
@@ -128,10 +130,21 @@ pub fn batch_ref() -> impl Strategy<Value = BatchRef> {
     (hash(), address()).prop_map(|(digest, author)| BatchRef { digest, author })
 }
 
+pub fn role() -> impl Strategy<Value = Role> {
+    prop_oneof![
+        Just(Role::Vehicle),
+        address().prop_map(|operator| Role::Anchor { operator })
+    ]
+}
+
 pub fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         (address(), amount()).prop_map(|(to, amount)| Action::Transfer { to, amount }),
-        (public_key(), any::<u64>()).prop_map(|(key, group)| Action::Enrol(Enrolment { key, group })),
+        (public_key(), any::<u64>(), role()).prop_map(|(key, group, role)| Action::Enrol(Enrolment {
+            key,
+            group,
+            role
+        })),
         key_id().prop_map(|vehicle| Action::Revoke { vehicle }),
     ]
 }
@@ -215,6 +228,7 @@ pub fn state_key() -> impl Strategy<Value = StateKey> {
         address().prop_map(StateKey::Account),
         key_id().prop_map(StateKey::Vehicle),
         (cell(), kind()).prop_map(|(cell, kind)| StateKey::Road(cell, kind)),
+        address().prop_map(StateKey::Operator),
     ]
 }
 
@@ -336,14 +350,30 @@ pub fn an_output() -> impl Strategy<Value = Output> {
                 })
             },
         );
-    let operator =
-        (any::<u32>(), address(), any::<u64>(), amount()).prop_map(|(epoch, operator, served, amount)| {
-            Output::OperatorPayment {
+    let operator = (any::<[u32; 2]>(), address(), any::<u64>(), amount()).prop_map(
+        |([epoch, reputation], operator, served, amount)| Output::OperatorPayment {
+            epoch: Epoch(epoch),
+            operator,
+            served,
+            reputation,
+            amount,
+        },
+    );
+    let fate = prop_oneof![
+        Just(Fate::Locked),
+        Just(Fate::Returned),
+        Just(Fate::Burned),
+        key_id().prop_map(|to| Fate::Awarded { to })
+    ];
+    let bond =
+        (any::<u32>(), key_id(), item(), fate, amount()).prop_map(|(epoch, claimant, item, fate, amount)| {
+            Output::Bond(Bond {
                 epoch: Epoch(epoch),
-                operator,
-                served,
+                claimant,
+                item,
+                fate,
                 amount,
-            }
+            })
         });
     let closed = (any::<u32>(), any::<[u64; 5]>(), any::<[u64; 2]>(), hash()).prop_map(
         |(epoch, amounts, [useful_total, base_total], payout_root)| {
@@ -361,7 +391,9 @@ pub fn an_output() -> impl Strategy<Value = Output> {
             })
         },
     );
-    prop_oneof![receipt, transacted, estimate, score, payment, operator, closed]
+    prop_oneof![
+        receipt, transacted, estimate, score, payment, operator, closed, bond
+    ]
 }
 
 pub fn merkle_path() -> impl Strategy<Value = Path> {
@@ -409,14 +441,29 @@ pub fn account() -> impl Strategy<Value = Account> {
     (amount(), any::<u64>()).prop_map(|(balance, nonce)| Account { balance, nonce })
 }
 
+pub fn standing() -> impl Strategy<Value = Standing> {
+    (any::<[u64; 2]>(), any::<i64>(), any::<u32>()).prop_map(|([good, bad], debt, evaluated)| Standing {
+        good,
+        bad,
+        debt,
+        evaluated,
+    })
+}
+
+pub fn operator() -> impl Strategy<Value = Operator> {
+    standing().prop_map(|standing| Operator { standing })
+}
+
+pub fn vesting() -> impl Strategy<Value = Vesting> {
+    (any::<[u32; 2]>(), amount(), amount()).prop_map(|([left, since], released, slashed)| Vesting {
+        left,
+        since: Epoch(since),
+        released,
+        slashed,
+    })
+}
+
 pub fn vehicle() -> impl Strategy<Value = Vehicle> {
-    let standing =
-        (any::<[u64; 2]>(), any::<i64>(), any::<u32>()).prop_map(|([good, bad], debt, evaluated)| Standing {
-            good,
-            bad,
-            debt,
-            evaluated,
-        });
     let quarantine = (any::<u32>(), any::<u8>()).prop_map(|(since, times)| Quarantine {
         since: Epoch(since),
         times,
@@ -424,20 +471,26 @@ pub fn vehicle() -> impl Strategy<Value = Vehicle> {
     (
         public_key(),
         any::<[u64; 4]>(),
+        vesting(),
+        role(),
         any::<bool>(),
-        standing,
+        standing(),
         prop::option::of(quarantine),
     )
         .prop_map(
-            |(key, [group, height, unvested, earned], revoked, standing, quarantine)| Vehicle {
-                key,
-                group,
-                enrolled_at: Height(height),
-                revoked,
-                standing,
-                quarantine,
-                unvested: Amount::from_micro(unvested),
-                earned: Amount::from_micro(earned),
+            |(key, [group, height, unvested, earned], vesting, role, revoked, standing, quarantine)| {
+                Vehicle {
+                    key,
+                    group,
+                    role,
+                    enrolled_at: Height(height),
+                    revoked,
+                    standing,
+                    quarantine,
+                    unvested: Amount::from_micro(unvested),
+                    vesting,
+                    earned: Amount::from_micro(earned),
+                }
             },
         )
 }
