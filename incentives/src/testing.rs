@@ -31,9 +31,9 @@ impl Town {
         let keys: Vec<_> = (0..vehicles)
             .map(|seed| SecretKey::from_seed("town vehicle", seed))
             .collect();
-        let listed = members.iter().map(|key| Member {
+        let listed = members.iter().zip(0..).map(|(key, nth)| Member {
             key: key.public(),
-            provider: "test".into(),
+            provider: format!("provider {nth}"),
             power: 1,
         });
         let enrolled = keys.iter().zip(0..).map(|(key, group)| Enrolment {
