@@ -167,9 +167,14 @@ impl State {
         self.vehicles.iter()
     }
 
+    /// A member whose roadside sensors were ever judged: what the authenticated tree holds.
+    pub fn find_operator(&self, member: &Address) -> Option<&Operator> {
+        self.operators.get(member)
+    }
+
     /// What its roadside sensors say of a member.
     pub fn operator(&self, member: &Address) -> Operator {
-        self.operators.get(member).copied().unwrap_or(Operator {
+        self.find_operator(member).copied().unwrap_or(Operator {
             standing: Standing {
                 good: self.params().operator_start_good,
                 bad: self.params().operator_start_bad,

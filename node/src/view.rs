@@ -148,6 +148,7 @@ impl View {
             StateKey::Account(address) => state.find_account(address).map(encode),
             StateKey::Vehicle(vehicle) => state.vehicle(vehicle).map(encode),
             StateKey::Road(cell, kind) => state.road(*cell, *kind).map(encode),
+            StateKey::Operator(member) => state.find_operator(member).map(encode),
         };
         let path = self.ledger.tree().prove(&key.bytes());
         Some(StateProof {
