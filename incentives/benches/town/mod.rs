@@ -1,7 +1,7 @@
 //! A town to measure: vehicles, their reports, and what one signature check costs on this machine.
 
 use milepost_incentives::{BlockInput, Genesis, HeardBatch, Params, State};
-use milepost_wire::transaction::Enrolment;
+use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{
     Address, Cell, ChainId, Heading, Height, Measure, Member, Members, Observation, Output, Place, Report,
     SecretKey, Sequence, Signed, Speed, Timestamp, Verified,
@@ -26,6 +26,7 @@ impl Town {
         let enrolled = keys.iter().zip(0..).map(|(key, group)| Enrolment {
             key: key.public(),
             group,
+            role: Role::Vehicle,
         });
         let genesis = Genesis {
             chain: ChainId::new("bench").expect("a chain id"),
