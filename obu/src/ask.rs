@@ -139,7 +139,7 @@ impl Asker {
     ///
     /// [`AskError::Net`], [`AskError::Unreachable`].
     pub async fn open(config: &Config, consortium: Consortium) -> Result<Self, AskError> {
-        let settings = net::settings(&config.connect)?;
+        let settings = net::settings(&config.connect, config.tls.as_ref())?;
         let wait = Duration::from_millis(config.ask_ms);
         let unreachable = || AskError::Unreachable {
             connect: config.connect.clone(),

@@ -143,9 +143,12 @@ pub(crate) struct Access {
     /// What the vehicle trusts to begin with: consortium.json.
     #[arg(long, value_name = "FILE", required_unless_present = "config")]
     pub(crate) consortium: Option<PathBuf>,
-    /// Endpoints of roadside units, such as tcp/192.0.2.1:7447.
+    /// Endpoints of roadside units, such as tcp/192.0.2.1:7447 or tls/192.0.2.1:7447.
     #[arg(long, value_name = "ENDPOINT", num_args = 1.., required_unless_present = "config")]
     pub(crate) connect: Vec<String>,
+    /// A folder with authorities.pem, link.pem and link.key, for endpoints tls/ADDRESS:PORT.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tls: Option<PathBuf>,
 }
 
 #[derive(Args)]

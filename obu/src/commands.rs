@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use milepost_obu::ask::{Area, AskError, Asker};
 use milepost_obu::replay::{self, Choice};
 use milepost_obu::{Config, key_file, run, wallet};
+use milepost_wire::link::TlsFiles;
 use milepost_wire::output::Estimate;
 use milepost_wire::state::{Account, Q};
 use milepost_wire::time::Epoch;
@@ -99,7 +100,10 @@ fn identity(access: Access) -> Result<Identity, Failure> {
     if !access.connect.is_empty() {
         config.connect = access.connect;
     }
-    milepost_obu::net::settings(&config.connect).map_err(unreadable)?;
+    if let Some(folder) = &access.tls {
+        config.tls = Some(TlsFiles::in_folder(folder));
+    }
+    milepost_obu::net::settings(&config.connect, config.tls.as_ref()).map_err(unreadable)?;
     let key = read_key(&config.key_file)?;
     let consortium = read_consortium(&config.consortium_file)?;
     Ok(Identity {

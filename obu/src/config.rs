@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use milepost_wire::link::TlsFiles;
 use milepost_wire::{ChainId, Members, Report, SecretKey};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,9 @@ pub struct Config {
     pub ask_ms: u64,
     /// When the source ends, receipts are waited for so many seconds.
     pub linger_s: u64,
+
+    /// Certificates for endpoints `tls/…`; absent where links are plain.
+    pub tls: Option<TlsFiles>,
 }
 
 /// How a piece of road is named.
@@ -88,6 +92,7 @@ impl Default for Config {
             proof_lag_max: 16,
             ask_ms: 5000,
             linger_s: 10,
+            tls: None,
         }
     }
 }
@@ -159,6 +164,7 @@ impl Config {
                 *file = folder.join(&*file);
             }
         }
+        config.tls = config.tls.map(|tls| tls.below(folder));
         config.check()?;
         Ok(config)
     }

@@ -8,8 +8,10 @@
 //! the first endpoint until it runs out. So each attempt has a thread of its own and no timeout: every endpoint is
 //! tried once, and then all again. Once a session is open, zenoh itself finds its way back.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use milepost_wire::link::TlsFiles;
 use milepost_wire::{ChainId, SignedTransaction, encode, topic};
 use tokio::sync::oneshot;
 use zenoh::qos::{CongestionControl, Priority};
@@ -29,6 +31,19 @@ pub enum NetError {
     /// Not an endpoint.
     #[error("expected endpoints such as tcp/192.0.2.1:7447, found {0}")]
     BadEndpoint(String),
+    /// A certificate or its key is not there.
+    #[error(
+        "cannot read {path}: {source}; endpoints tls/… need all three of authorities, certificate and key"
+    )]
+    TlsFile {
+        /// Which file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// Endpoints that want certificates, and none are named.
+    #[error("{0} wants certificates: name their folder with --tls, or a [tls] table in the settings")]
+    NoCertificates(String),
     /// Zenoh refused.
     #[error("zenoh could not {what}: {reason}")]
     Zenoh {
@@ -48,14 +63,26 @@ impl NetError {
     }
 }
 
-/// What zenoh is told.
+/// What zenoh is told: whom to connect to, and for endpoints `tls/…` which certificates to show and to believe.
 ///
 /// # Errors
 ///
-/// [`NetError::NoEndpoint`], [`NetError::BadEndpoint`].
-pub fn settings(connect: &[String]) -> Result<zenoh::Config, NetError> {
+/// [`NetError::NoEndpoint`], [`NetError::BadEndpoint`], [`NetError::NoCertificates`], [`NetError::TlsFile`].
+pub fn settings(connect: &[String], tls: Option<&TlsFiles>) -> Result<zenoh::Config, NetError> {
     if connect.is_empty() {
         return Err(NetError::NoEndpoint);
+    }
+    if tls.is_none()
+        && let Some(endpoint) = connect.iter().find(|endpoint| endpoint.starts_with("tls/"))
+    {
+        return Err(NetError::NoCertificates(endpoint.clone()));
+    }
+    // Zenoh reads them only when a link is made, and then says little.
+    for path in tls.iter().flat_map(|tls| tls.paths()) {
+        std::fs::File::open(path).map_err(|source| NetError::TlsFile {
+            path: path.to_owned(),
+            source,
+        })?;
     }
     let mut settings = zenoh::Config::default();
     let mut set = |key: &str, value: &str| settings.insert_json5(key, value);
@@ -75,6 +102,9 @@ pub fn settings(connect: &[String]) -> Result<zenoh::Config, NetError> {
         ("transport/link/rx/max_message_size", "8388608"),
     ] {
         set(key, value).expect("these settings are zenoh's own");
+    }
+    for (key, value) in tls.map(TlsFiles::zenoh_settings).unwrap_or_default() {
+        set(key, &value).expect("these settings are zenoh's own");
     }
     let endpoints = serde_json::to_string(connect).expect("text is JSON");
     // Zenoh's reason names its source files; what was expected says it all.
@@ -159,12 +189,27 @@ mod tests {
 
     #[test]
     fn endpoints_are_checked_before_anything_starts() {
-        assert!(settings(&["tcp/127.0.0.1:7447".into(), "tcp/[::1]:7448".into()]).is_ok());
-        assert!(matches!(settings(&[]), Err(NetError::NoEndpoint)));
-        let error = settings(&["somewhere".into()]).unwrap_err().to_string();
+        assert!(settings(&["tcp/127.0.0.1:7447".into(), "tcp/[::1]:7448".into()], None).is_ok());
+        assert!(matches!(settings(&[], None), Err(NetError::NoEndpoint)));
+        let error = settings(&["somewhere".into()], None).unwrap_err().to_string();
         assert!(
             error.contains("somewhere") && error.contains("expected endpoints such as"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_secured_endpoint_needs_certificates_that_are_there() {
+        let endpoints = ["tls/[::1]:7448".to_owned()];
+        let error = settings(&endpoints, None).unwrap_err().to_string();
+        assert!(error.contains("--tls"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let tls = TlsFiles::in_folder(folder.path());
+        let error = settings(&endpoints, Some(&tls)).unwrap_err().to_string();
+        assert!(error.contains("authorities.pem"), "{error}");
+        for path in tls.paths() {
+            std::fs::write(path, "").unwrap();
+        }
+        assert!(settings(&endpoints, Some(&tls)).is_ok());
     }
 }

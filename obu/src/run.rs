@@ -106,7 +106,7 @@ pub async fn run(
     readings: mpsc::Receiver<Result<Reading, ReplayError>>,
     stop: impl Future<Output = ()>,
 ) -> Result<Summary, RunError> {
-    let settings = net::settings(&config.connect)?;
+    let settings = net::settings(&config.connect, config.tls.as_ref())?;
     let (clock, address, vehicle) = (Clock::start(), key.address(), key.key_id());
     let fresh = Sequence(clock.now().millis());
     let (journal, resumed) = FileJournal::open(&config.outbox_path(), &consortium.chain, vehicle, fresh)?;

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use milepost_wire::link::TlsFiles;
 use serde::{Deserialize, Serialize};
 
 use crate::unit;
@@ -26,6 +27,8 @@ pub struct Config {
     pub inbox_max: usize,
     /// Messages whose signatures are checked together, at most.
     pub bundle_max: usize,
+    /// Certificates for endpoints `tls/…`, PEM files below the home; absent where links are plain.
+    pub tls: Option<TlsFiles>,
     /// How the ledger node goes on.
     pub node: milepost_node::Settings,
     /// What the ear bears.
@@ -57,6 +60,7 @@ impl Default for Config {
             log: LogFormat::Text,
             inbox_max: 8_192,
             bundle_max: 256,
+            tls: None,
             node: milepost_node::Settings::default(),
             ear: crate::ear::Limits::default(),
             handoff: crate::handoff::Limits::default(),
@@ -173,6 +177,16 @@ impl Config {
                 });
             }
         }
+        let secured = |endpoint: &&String| endpoint.starts_with("tls/");
+        if self.tls.is_none()
+            && let Some(endpoint) = self.listen.iter().chain(&self.connect).find(secured)
+        {
+            return Err(ConfigError::Value {
+                name: "tls",
+                found: format!("absent, and an endpoint is {endpoint}"),
+                expected: "a table with authorities, certificate and key",
+            });
+        }
         if self.listen.is_empty() {
             return Err(ConfigError::Value {
                 name: "listen",
@@ -224,6 +238,7 @@ mod tests {
             ("[node]\nblock_interval = 3", "block_interval"),
             ("bundle_max = 0", "bundle_max"),
             ("listen = []", "listen"),
+            ("listen = [\"tls/127.0.0.1:7447\"]", "tls"),
             ("[ear.plausible]\nerror_m = nan", "error_m"),
             ("api = \"somewhere\"", "api"),
         ] {

@@ -140,7 +140,7 @@ impl Home {
     pub fn write(&self, config: &Config, key: &SecretKey, genesis: &Genesis) -> Result<(), HomeError> {
         make_folder(&self.0)?;
         write_file(&self.config_path(), &config.to_toml())?;
-        write_secret(&self.0.join("member.key"), key)?;
+        write_secret(&self.0.join("member.key"), &key.to_hex())?;
         write_json(&self.0.join("genesis.json"), genesis)?;
         write_json(&self.0.join("consortium.json"), &genesis.consortium())
     }
@@ -172,8 +172,8 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Home
     write_file(path, &(text + "\n"))
 }
 
-/// Writes a key so that nobody else could read it at any moment.
-pub(crate) fn write_secret(path: &Path, key: &SecretKey) -> Result<(), HomeError> {
+/// Writes a secret so that nobody else could read it at any moment.
+pub(crate) fn write_secret(path: &Path, text: &str) -> Result<(), HomeError> {
     use std::io::Write;
     let wrong = |source| HomeError::Write {
         path: path.to_owned(),
@@ -189,10 +189,11 @@ pub(crate) fn write_secret(path: &Path, key: &SecretKey) -> Result<(), HomeError
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).map_err(wrong)?;
-    writeln!(file, "{}", key.to_hex()).map_err(wrong)
+    writeln!(file, "{text}").map_err(wrong)
 }
 
-fn write_file(path: &Path, text: &str) -> Result<(), HomeError> {
+/// Writes a file.
+pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), HomeError> {
     std::fs::write(path, text).map_err(|source| HomeError::Write {
         path: path.to_owned(),
         source,

@@ -10,10 +10,12 @@
 //! | what is the road like | [`live`], [`picture`] |
 //! | what became of a report | [`receipts`], [`finality`] |
 //! | what is told to whoever asks | [`served`], [`api`], [`queries`] |
+//! | who is at the other end of a link, and may do what | [`certificates`], `link` |
 //! | how does a unit begin, and run | [`config`], [`home`], [`testnet`], [`run`], [`status`] |
 
 pub mod api;
 pub mod batcher;
+pub mod certificates;
 pub mod clock;
 pub mod config;
 pub mod ear;
@@ -34,6 +36,8 @@ pub mod slots;
 pub mod status;
 pub mod testnet;
 pub mod unit;
+
+mod link;
 
 #[cfg(test)]
 mod samples;

@@ -10,12 +10,14 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use milepost_node::audit::audit;
 use milepost_node::store::Rocks;
+use milepost_rsu::certificates::{self, Authority};
 use milepost_rsu::config::{Config, LogFormat};
 use milepost_rsu::home::Home;
 use milepost_rsu::run::Ended;
 use milepost_rsu::testnet::{self, Plan};
 use milepost_rsu::{clock, run, status};
 use milepost_wire::ChainId;
+use milepost_wire::link::{Role, TlsFiles};
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
@@ -56,7 +58,13 @@ enum Command {
         /// Writes into a folder that is not empty.
         #[arg(long)]
         force: bool,
+        /// Mutual TLS on every link, under an authority that is made for it; vehicles use OUT/vehicles/tls.
+        #[arg(long)]
+        tls: bool,
     },
+    /// Makes a provider's authority, and issues link certificates under it.
+    #[command(subcommand)]
+    Certificate(Certificate),
     /// Runs a unit until SIGINT or SIGTERM.
     Run {
         /// The unit's folder: rsu.toml, member.key, genesis.json, store/.
@@ -99,6 +107,46 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Subcommand)]
+enum Certificate {
+    /// Makes an authority: authority.pem, to be trusted by the others, and authority.key, to be kept off the roadside.
+    Authority {
+        /// Whose it is.
+        #[arg(long)]
+        provider: String,
+        /// The folder to write into.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Issues authorities.pem, link.pem and link.key for one machine.
+    Issue {
+        /// The folder with authority.pem and authority.key.
+        #[arg(long)]
+        authority: PathBuf,
+        /// What the machine is.
+        #[arg(long, value_enum)]
+        role: RoleName,
+        /// A DNS name or IP address under which a roadside unit is reached. May be given many times.
+        #[arg(long = "name", value_name = "NAME", required_if_eq("role", "roadside"))]
+        names: Vec<String>,
+        /// How long it is valid. There is no revocation list: keep it short.
+        #[arg(long, default_value_t = certificates::LINK_DAYS)]
+        days: u32,
+        /// Another provider's authority.pem that the machine is to trust as well. May be given many times.
+        #[arg(long = "trust", value_name = "FILE")]
+        trusted: Vec<PathBuf>,
+        /// The folder to write into.
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum RoleName {
+    Roadside,
+    Vehicle,
 }
 
 #[derive(clap::Args)]
@@ -169,6 +217,7 @@ fn execute(command: Command) -> Outcome {
             seed,
             overrides,
             force,
+            tls,
         } => make_testnet(&Plan {
             members,
             vehicles,
@@ -178,7 +227,9 @@ fn execute(command: Command) -> Outcome {
             seed,
             overrides,
             force,
+            tls,
         }),
+        Command::Certificate(command) => certify(command),
         Command::Run { home } => run_unit(&Home::new(home)),
         Command::Status { ask } => {
             let answer = status::ask(&ask.api, "/v1/status")?;
@@ -206,6 +257,40 @@ fn make_testnet(plan: &Plan) -> Outcome {
     );
     for home in homes {
         println!("milepost-rsu run --home {}", home.folder().display());
+    }
+    Ok(true)
+}
+
+fn certify(command: Certificate) -> Outcome {
+    match command {
+        Certificate::Authority { provider, out } => {
+            anyhow::ensure!(
+                !out.join("authority.key").exists(),
+                "{} holds an authority already; who replaces it must issue every certificate anew",
+                out.display()
+            );
+            Authority::make(&provider)?.write(&out)?;
+        }
+        Certificate::Issue {
+            authority,
+            role,
+            names,
+            days,
+            trusted,
+            out,
+        } => {
+            let authority = Authority::read(&authority)?;
+            let mut authorities = authority.certificate_pem().to_owned();
+            for path in &trusted {
+                authorities += &std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+            }
+            let role = match role {
+                RoleName::Roadside => Role::Roadside,
+                RoleName::Vehicle => Role::Vehicle,
+            };
+            authority.issue(role, &names, days, &authorities, &TlsFiles::in_folder(&out))?;
+        }
     }
     Ok(true)
 }

@@ -24,7 +24,7 @@ use crate::home::{Home, HomeError};
 use crate::live::LiveFigure;
 use crate::served::{Served, TRANSACTIONS_MAX};
 use crate::unit::{Input, Output, Unit};
-use crate::{api, queries};
+use crate::{api, link, queries};
 
 /// Messages that wait to be published.
 const SENDING_MAX: usize = 4_096;
@@ -32,8 +32,6 @@ const SENDING_MAX: usize = 4_096;
 const READINGS_EVERY: Duration = Duration::from_millis(500);
 /// The longest that the core sleeps, so that it notices when it is to end.
 const SLEEP_MAX_MS: u64 = 500;
-/// The largest message that zenoh takes at all: an answer with a block's batches.
-const MESSAGE_LEN_MAX: usize = 8 << 20;
 
 /// Why a unit stops.
 #[derive(Debug, thiserror::Error)]
@@ -111,9 +109,8 @@ pub async fn run(
             source,
         })?;
     let zenoh_error = |error: zenoh::Error| RunError::Zenoh(error.to_string());
-    let session = zenoh::open(zenoh_config(config).map_err(zenoh_error)?)
-        .await
-        .map_err(zenoh_error)?;
+    let settings = link::settings(config, home.folder(), &genesis.chain).map_err(zenoh_error)?;
+    let session = zenoh::open(settings).await.map_err(zenoh_error)?;
     let handle = shell::start(
         session.clone(),
         &genesis,
@@ -196,31 +193,6 @@ pub async fn run(
         Err(_) => tracing::error!("the ledger node is still in use: it ends with the process"),
     }
     outcome
-}
-
-/// A router with the configured endpoints and nothing found by itself. Source: docs/adr/0007-zenoh.md.
-fn zenoh_config(config: &Config) -> zenoh::Result<zenoh::Config> {
-    let endpoints = |list: &[String]| serde_json::to_string(list).expect("strings are JSON");
-    let mut zenoh = zenoh::Config::default();
-    for (key, value) in [
-        ("mode", "\"router\"".to_owned()),
-        ("listen/endpoints", endpoints(&config.listen)),
-        ("connect/endpoints", endpoints(&config.connect)),
-        // For ever, and without waiting for it: the others may start later.
-        ("connect/timeout_ms", "-1".into()),
-        ("connect/exit_on_failure", "false".into()),
-        (
-            "connect/retry",
-            "{period_init_ms: 200, period_max_ms: 2000, period_increase_factor: 2}".into(),
-        ),
-        ("scouting/multicast/enabled", "false".into()),
-        ("scouting/gossip/enabled", "false".into()),
-        ("transport/link/tx/lease", "2000".into()),
-        ("transport/link/rx/max_message_size", MESSAGE_LEN_MAX.to_string()),
-    ] {
-        zenoh.insert_json5(key, &value)?;
-    }
-    Ok(zenoh)
 }
 
 /// What comes to the core.

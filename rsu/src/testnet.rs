@@ -5,15 +5,17 @@
 //! `base_port + 2i` and zenoh on the port above, all on loopback, and connects to the members before it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use milepost_incentives::Genesis;
 use milepost_incentives::params::Params;
 use milepost_wire::identity::KeyError;
+use milepost_wire::link::{Role, TlsFiles};
 use milepost_wire::member::MembersError;
 use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{ChainId, Member, Members, SecretKey, Timestamp};
 
+use crate::certificates::{self, Authority, CertificateError};
 use crate::config::{Config, ConfigError};
 use crate::home::{self, Home, HomeError};
 
@@ -36,6 +38,8 @@ pub struct Plan {
     pub overrides: Vec<String>,
     /// Whether to write into a folder that is not empty.
     pub force: bool,
+    /// Whether links are mutual TLS, under one authority that is made for it.
+    pub tls: bool,
 }
 
 /// Why there is no testnet.
@@ -77,6 +81,9 @@ pub enum TestnetError {
     /// A chain that cannot begin like this.
     #[error("no chain can begin like this: {0}")]
     Genesis(String),
+    /// No certificate could be made.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// A file cannot be written.
     #[error(transparent)]
     Home(#[from] HomeError),
@@ -113,13 +120,16 @@ pub fn make(plan: &Plan, now: Timestamp) -> Result<Vec<Home>, TestnetError> {
     let mut homes = Vec::with_capacity(plan.members);
     for (nth, key) in member_keys.iter().enumerate() {
         let home = Home::new(plan.out.join(format!("member-{nth}")));
-        home.write(&member_config(&config, plan.base_port, nth), key, &genesis)?;
+        home.write(&member_config(plan, &config, nth), key, &genesis)?;
         homes.push(home);
     }
     let vehicles = plan.out.join("vehicles");
     home::make_folder(&vehicles)?;
     for (nth, key) in vehicle_keys.iter().enumerate() {
-        home::write_secret(&vehicles.join(format!("vehicle-{nth:04}.key")), key)?;
+        home::write_secret(&vehicles.join(format!("vehicle-{nth:04}.key")), &key.to_hex())?;
+    }
+    if plan.tls {
+        certify(plan, &homes)?;
     }
     home::write_json(&plan.out.join("consortium.json"), &genesis.consortium())?;
     Ok(homes)
@@ -197,15 +207,46 @@ fn genesis(
     Ok(genesis)
 }
 
-fn member_config(config: &Config, base_port: u16, nth: usize) -> Config {
+/// An authority, a link certificate for each member, and one that all vehicles share: they run on one machine.
+fn certify(plan: &Plan, homes: &[Home]) -> Result<(), TestnetError> {
+    let authority = Authority::make("testnet")?;
+    authority.write(&plan.out.join("authority"))?;
+    let issue = |role, names: &[String], folder: &Path| {
+        let files = TlsFiles::in_folder(folder);
+        authority.issue(
+            role,
+            names,
+            certificates::LINK_DAYS,
+            authority.certificate_pem(),
+            &files,
+        )
+    };
+    for home in homes {
+        issue(
+            Role::Roadside,
+            &["127.0.0.1".into(), "localhost".into()],
+            home.folder(),
+        )?;
+    }
+    issue(Role::Vehicle, &[], &plan.out.join("vehicles/tls"))?;
+    Ok(())
+}
+
+fn member_config(plan: &Plan, config: &Config, nth: usize) -> Config {
     // The ports were counted before.
-    let port = |nth: usize, offset: u16| base_port + 2 * nth as u16 + offset;
+    let port = |nth: usize, offset: u16| plan.base_port + 2 * nth as u16 + offset;
+    let (protocol, tls) = if plan.tls {
+        ("tls", Some(TlsFiles::in_folder(Path::new(""))))
+    } else {
+        ("tcp", None)
+    };
     Config {
         api: SocketAddr::from(([127, 0, 0, 1], port(nth, 0))),
-        listen: vec![format!("tcp/127.0.0.1:{}", port(nth, 1))],
+        listen: vec![format!("{protocol}/127.0.0.1:{}", port(nth, 1))],
+        tls,
         // A link carries both ways: each pair needs one.
         connect: (0..nth)
-            .map(|other| format!("tcp/127.0.0.1:{}", port(other, 1)))
+            .map(|other| format!("{protocol}/127.0.0.1:{}", port(other, 1)))
             .collect(),
         ..config.clone()
     }
@@ -291,6 +332,7 @@ mod tests {
             seed: Some(7),
             overrides: Vec::new(),
             force: false,
+            tls: false,
         }
     }
 
@@ -329,6 +371,22 @@ mod tests {
                 .expect("readable")
         };
         assert_eq!(genesis(&one), genesis(&other));
+    }
+
+    #[test]
+    fn secured_links_have_their_files_where_the_settings_say() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plan = Plan {
+            tls: true,
+            ..plan(folder.path().join("net"))
+        };
+        for home in make(&plan, now()).expect("made") {
+            let config = home.config().expect("readable");
+            assert!(config.listen[0].starts_with("tls/"));
+            let files = config.tls.expect("secured").below(home.folder());
+            assert!(files.paths().iter().all(|path| path.exists()));
+        }
+        assert!(folder.path().join("net/vehicles/tls/link.pem").exists());
     }
 
     #[test]

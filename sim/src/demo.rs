@@ -242,6 +242,7 @@ async fn demo(options: &Options) -> anyhow::Result<bool> {
         keys,
         consortium: genesis.consortium(),
         endpoints: consortium.endpoints(),
+        tls: None,
         seed: options.seed,
         picture: picture.clone(),
     };

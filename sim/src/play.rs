@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use milepost_obu::source::FcdReader;
 use milepost_wire::Consortium;
+use milepost_wire::link::TlsFiles;
 use serde_json::json;
 
 use crate::demo::{self, Usage};
@@ -26,9 +27,12 @@ pub struct Options {
     /// Latitude and longitude of the recording's point 0,0, where it is in metres.
     #[arg(long, value_name = "LAT,LON", value_parser = demo::parse_origin)]
     pub origin: Option<(f64, f64)>,
-    /// Where roadside units listen: tcp/ADDRESS:PORT.
+    /// Where roadside units listen: tcp/ADDRESS:PORT or tls/ADDRESS:PORT.
     #[arg(long, required = true, num_args = 1..)]
     pub connect: Vec<String>,
+    /// A folder with authorities.pem, link.pem and link.key, for endpoints tls/ADDRESS:PORT.
+    #[arg(long, value_name = "DIR")]
+    pub tls: Option<PathBuf>,
     /// The chain's consortium.json.
     #[arg(long)]
     pub consortium: PathBuf,
@@ -94,6 +98,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         world,
         consortium,
         endpoints: options.connect.clone(),
+        tls: options.tls.as_deref().map(TlsFiles::in_folder),
         seed: options.seed,
         picture: Picture::default(),
     };

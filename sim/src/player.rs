@@ -16,6 +16,7 @@ use milepost_obu::net;
 use milepost_obu::outbox::Change;
 use milepost_obu::vehicle::{Input, Output, Vehicle, VehicleConfig};
 use milepost_wire::certificate::Head;
+use milepost_wire::link::TlsFiles;
 use milepost_wire::output::Outcome;
 use milepost_wire::proof::ReceiptNotice;
 use milepost_wire::{Cell, Consortium, Height, SecretKey, Sequence, Timestamp, decode, topic};
@@ -47,6 +48,8 @@ pub struct Player {
     pub consortium: Consortium,
     /// Where each unit listens.
     pub endpoints: Vec<String>,
+    /// Certificates, where those endpoints want some.
+    pub tls: Option<TlsFiles>,
     /// Where chance comes from.
     pub seed: u64,
     /// What copycats copy.
@@ -96,7 +99,7 @@ impl Player {
         let chain = &self.consortium.chain;
         let mut sessions = Vec::new();
         for endpoint in &self.endpoints {
-            let settings = net::settings(std::slice::from_ref(endpoint))?;
+            let settings = net::settings(std::slice::from_ref(endpoint), self.tls.as_ref())?;
             let session = tokio::time::timeout(Duration::from_secs(15), net::open(settings))
                 .await
                 .with_context(|| format!("no roadside unit answers at {endpoint}"))??;

@@ -36,6 +36,8 @@ pub struct Plan<'a> {
     pub vehicles: usize,
     /// As for `testnet --config-override`.
     pub overrides: &'a [&'a str],
+    /// As for `testnet --tls`.
+    pub tls: bool,
 }
 
 impl Default for Plan<'_> {
@@ -55,6 +57,7 @@ impl Default for Plan<'_> {
                 "params.freshness_ms.hazard=8000",
                 "config.node.heartbeat_ms=1000",
             ],
+            tls: false,
         }
     }
 }
@@ -64,6 +67,7 @@ impl Default for Plan<'_> {
 pub struct Consortium {
     members: Vec<Member>,
     vehicles: usize,
+    tls: bool,
     folder: TempDir,
     _turn: Turn,
 }
@@ -93,6 +97,10 @@ impl Consortium {
         ] {
             command.arg(name).arg(number.to_string());
         }
+        if plan.tls {
+            command.arg("--tls");
+        }
+        let protocol = if plan.tls { "tls" } else { "tcp" };
         for given in plan.overrides {
             command.args(["--config-override", given]);
         }
@@ -102,13 +110,14 @@ impl Consortium {
                 home: net.join(format!("member-{nth}")),
                 log: folder.path().join(format!("member-{nth}.log")),
                 api: format!("http://127.0.0.1:{}", usize::from(base_port) + 2 * nth),
-                endpoint: format!("tcp/127.0.0.1:{}", usize::from(base_port) + 2 * nth + 1),
+                endpoint: format!("{protocol}/127.0.0.1:{}", usize::from(base_port) + 2 * nth + 1),
                 process: None,
             })
             .collect();
         Self {
             members,
             vehicles: plan.vehicles,
+            tls: plan.tls,
             folder,
             _turn: turn,
         }
@@ -165,10 +174,12 @@ impl Consortium {
             key: self.net().join(format!("vehicles/vehicle-{nth:04}.key")),
             consortium: self.net().join("consortium.json"),
             connect,
+            tls: self.tls.then(|| self.net().join("vehicles/tls")),
         }
     }
 
-    fn net(&self) -> PathBuf {
+    /// What `testnet` made.
+    pub fn net(&self) -> PathBuf {
         self.folder.path().join("net")
     }
 

@@ -19,6 +19,8 @@ pub struct Vehicle {
     pub consortium: PathBuf,
     /// Endpoints of roadside units.
     pub connect: Vec<String>,
+    /// The folder of its link certificate, where units want one.
+    pub tls: Option<PathBuf>,
 }
 
 /// What a vehicle sees.
@@ -57,6 +59,9 @@ impl Vehicle {
         obu.arg(command).arg("--key").arg(&self.key);
         obu.arg("--consortium").arg(&self.consortium);
         obu.arg("--connect").args(&self.connect);
+        if let Some(folder) = &self.tls {
+            obu.arg("--tls").arg(folder);
+        }
         obu.args(arguments);
         obu
     }

@@ -14,6 +14,7 @@ const PLAN: Plan<'_> = Plan {
     members: 4,
     vehicles: 2,
     overrides: &["params.freshness_ms.speed=300000"],
+    tls: false,
 };
 
 #[test]

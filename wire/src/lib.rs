@@ -10,7 +10,7 @@
 //! | what is said | [`observation`], [`report`], [`batch`], [`transaction`] |
 //! | what is agreed | [`block`], [`vote`], [`output`], [`state`] |
 //! | why believe it | [`merkle`], [`tree`], [`certificate`], [`proof`] |
-//! | how does it travel | [`codec`], [`topic`] |
+//! | how does it travel | [`codec`], [`topic`], [`link`] |
 
 pub mod batch;
 pub mod block;
@@ -20,6 +20,7 @@ pub mod codec;
 pub mod consortium;
 pub mod hash;
 pub mod identity;
+pub mod link;
 pub mod many;
 pub mod member;
 pub mod merkle;

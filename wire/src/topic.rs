@@ -138,3 +138,29 @@ pub fn ask_picture(chain: &ChainId) -> String {
 pub fn ask_explanation(chain: &ChainId, vehicle: KeyId, epoch: crate::time::Epoch) -> String {
     format!("{}/q/explain/{vehicle}/{epoch}", root(chain))
 }
+
+/// Where a vehicle may put something.
+pub fn vehicle_puts(chain: &ChainId) -> Vec<String> {
+    vec![reports(chain), transactions(chain)]
+}
+
+/// What a vehicle may subscribe to.
+pub fn vehicle_hears(chain: &ChainId) -> Vec<String> {
+    let root = root(chain);
+    vec![
+        format!("{root}/live/**"),
+        head(chain),
+        format!("{root}/receipt/*"),
+    ]
+}
+
+/// What a vehicle may ask: proofs, and not what members ask each other, in which whole reports are.
+pub fn vehicle_asks(chain: &ChainId) -> Vec<String> {
+    let root = root(chain);
+    vec![
+        format!("{root}/q/account/*"),
+        format!("{root}/q/vehicle/*"),
+        ask_picture(chain),
+        format!("{root}/q/explain/**"),
+    ]
+}
