@@ -14,13 +14,13 @@ use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
 use milepost_wire::*;
 
 /// One thing that reads.
-pub struct Target {
+pub(crate) struct Target {
     /// What it reads.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Reads.
-    pub read: fn(&[u8]),
+    pub(crate) read: fn(&[u8]),
     /// Something that it takes, to begin with.
-    pub seeds: &'static [&'static [u8]],
+    pub(crate) seeds: &'static [&'static [u8]],
 }
 
 /// Files that mutations begin with, from the repository.
@@ -29,7 +29,7 @@ macro_rules! golden {
 }
 
 /// All of them. Seeds of binary messages are in hexadecimal, as they lie in `wire/golden`.
-pub const TARGETS: &[Target] = &[
+pub(crate) const TARGETS: &[Target] = &[
     binary::<SignedReport>(golden!("signed_report")),
     binary::<SignedBatch>(golden!("signed_batch")),
     binary::<SignedTransaction>(golden!("signed_transaction")),
