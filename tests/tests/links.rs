@@ -113,10 +113,11 @@ async fn a_vehicles_certificate_opens_no_topic_of_the_members() {
     // Blocks went on all the while: there were votes to overhear.
     let height = consortium.height(0).expect("member 0 answers");
     consortium.reach(0, height + 2, WAIT_MAX);
-    assert!(
-        overheard.try_recv().expect("the session is open").is_none(),
-        "a vehicle overhears votes"
-    );
+    while let Some(sample) = overheard.try_recv().expect("the session is open") {
+        // A session hears itself.
+        let key = sample.key_expr().as_str();
+        assert!(key.ends_with("forged"), "a vehicle overhears votes: {key}");
+    }
 
     // Questions of members, in whose answers whole reports are, are not a vehicle's to ask.
     let batches = topic::ask_block(&chain, Height(1), member);
