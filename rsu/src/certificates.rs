@@ -1,7 +1,7 @@
 //! Who vouches for a machine on a link?
 //!
 //! A provider's authority: one self-signed certificate and its key, kept off the roadside. It issues link
-//! certificates, each for a role and the names under which the machine is reached; those of vehicles have no name,
+//! certificates, each for a kind of station and the names under which the machine is reached; those of vehicles have no name,
 //! for nobody connects to a vehicle. P-256, since that is what TLS stacks in vehicles have; chains are signed with
 //! secp256k1 and are another matter.
 //!
@@ -10,7 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
-use milepost_wire::link::{Role, TlsFiles};
+use milepost_wire::link::{Station, TlsFiles};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -113,16 +113,16 @@ impl Authority {
     /// [`CertificateError::Made`] where a name is none, [`CertificateError::Write`].
     pub fn issue(
         &self,
-        role: Role,
+        station: Station,
         names: &[String],
         days: u32,
         authorities_pem: &str,
         files: &TlsFiles,
     ) -> Result<(), CertificateError> {
-        let mut params = params(names, role.common_name(), days)?;
+        let mut params = params(names, station.common_name(), days)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        if role == Role::Roadside {
+        if station == Station::Roadside {
             params
                 .extended_key_usages
                 .push(ExtendedKeyUsagePurpose::ServerAuth);
@@ -162,8 +162,14 @@ mod tests {
         assert_eq!(read.certificate_pem(), made.certificate_pem());
         let files = TlsFiles::in_folder(&folder.path().join("unit"));
         let names = ["127.0.0.1".to_owned(), "unit.example".to_owned()];
-        read.issue(Role::Roadside, &names, LINK_DAYS, read.certificate_pem(), &files)
-            .expect("issued");
+        read.issue(
+            Station::Roadside,
+            &names,
+            LINK_DAYS,
+            read.certificate_pem(),
+            &files,
+        )
+        .expect("issued");
         for path in files.paths() {
             let text = std::fs::read_to_string(path).expect("there");
             assert!(text.starts_with("-----BEGIN"), "{}", path.display());
@@ -191,7 +197,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let authority = Authority::make("provider").expect("made");
         let files = TlsFiles::in_folder(folder.path());
-        let wrong = authority.issue(Role::Roadside, &["straße.example".into()], 1, "", &files);
+        let wrong = authority.issue(Station::Roadside, &["straße.example".into()], 1, "", &files);
         assert!(matches!(wrong, Err(CertificateError::Made(_))));
     }
 }

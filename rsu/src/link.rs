@@ -4,16 +4,16 @@
 //! (docs/adr/0007-zenoh.md); where certificates are configured, mutual TLS on every link, and rules about who may
 //! put, ask and hear what (docs/adr/0019-links.md).
 //!
-//! The rules go by the role in a link's certificate. A roadside unit may do everything: what its messages are worth,
+//! The rules go by the kind of station in a link's certificate. A roadside unit may do everything: what its messages are worth,
 //! signatures tell. A vehicle may put reports and transactions, ask for proofs, and hear what is published; it gets
-//! no word of consensus, and no batch, in which others' whole reports are. Plain links know no roles and have no
+//! no word of consensus, and no batch, in which others' whole reports are. Plain links know no kinds and have no
 //! rules; signatures are checked all the same.
 //!
 //! Whatever is far larger than a report or a transaction may be is dropped at the link, before it is looked at.
 
 use std::path::Path;
 
-use milepost_wire::link::{Role, TlsFiles};
+use milepost_wire::link::{Station, TlsFiles};
 use milepost_wire::{ChainId, topic};
 use serde_json::{Value, json};
 
@@ -111,8 +111,8 @@ fn access_rules(chain: &ChainId) -> Value {
             rule("is answered", "egress", &["reply"], &asks),
         ],
         "subjects": [
-            { "id": "roadside", "cert_common_names": [Role::Roadside.common_name()] },
-            { "id": "vehicle", "cert_common_names": [Role::Vehicle.common_name()] },
+            { "id": "roadside", "cert_common_names": [Station::Roadside.common_name()] },
+            { "id": "vehicle", "cert_common_names": [Station::Vehicle.common_name()] },
         ],
         "policies": [
             { "subjects": ["roadside"], "rules": ["everything"] },

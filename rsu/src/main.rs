@@ -17,7 +17,7 @@ use milepost_rsu::run::Ended;
 use milepost_rsu::testnet::{self, Plan};
 use milepost_rsu::{clock, run, status};
 use milepost_wire::ChainId;
-use milepost_wire::link::{Role, TlsFiles};
+use milepost_wire::link::{Station, TlsFiles};
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
@@ -127,9 +127,9 @@ enum Certificate {
         authority: PathBuf,
         /// What the machine is.
         #[arg(long, value_enum)]
-        role: RoleName,
+        station: StationName,
         /// A DNS name or IP address under which a roadside unit is reached. May be given many times.
-        #[arg(long = "name", value_name = "NAME", required_if_eq("role", "roadside"))]
+        #[arg(long = "name", value_name = "NAME", required_if_eq("station", "roadside"))]
         names: Vec<String>,
         /// How long it is valid. There is no revocation list: keep it short.
         #[arg(long, default_value_t = certificates::LINK_DAYS)]
@@ -144,7 +144,7 @@ enum Certificate {
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum RoleName {
+enum StationName {
     Roadside,
     Vehicle,
 }
@@ -273,7 +273,7 @@ fn certify(command: Certificate) -> Outcome {
         }
         Certificate::Issue {
             authority,
-            role,
+            station,
             names,
             days,
             trusted,
@@ -285,11 +285,11 @@ fn certify(command: Certificate) -> Outcome {
                 authorities += &std::fs::read_to_string(path)
                     .with_context(|| format!("cannot read {}", path.display()))?;
             }
-            let role = match role {
-                RoleName::Roadside => Role::Roadside,
-                RoleName::Vehicle => Role::Vehicle,
+            let station = match station {
+                StationName::Roadside => Station::Roadside,
+                StationName::Vehicle => Station::Vehicle,
             };
-            authority.issue(role, &names, days, &authorities, &TlsFiles::in_folder(&out))?;
+            authority.issue(station, &names, days, &authorities, &TlsFiles::in_folder(&out))?;
         }
     }
     Ok(true)

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use milepost_incentives::Genesis;
 use milepost_incentives::params::Params;
 use milepost_wire::identity::KeyError;
-use milepost_wire::link::{Role, TlsFiles};
+use milepost_wire::link::{Station, TlsFiles};
 use milepost_wire::member::MembersError;
 use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{ChainId, Member, Members, SecretKey, Timestamp};
@@ -211,10 +211,10 @@ fn genesis(
 fn certify(plan: &Plan, homes: &[Home]) -> Result<(), TestnetError> {
     let authority = Authority::make("testnet")?;
     authority.write(&plan.out.join("authority"))?;
-    let issue = |role, names: &[String], folder: &Path| {
+    let issue = |station, names: &[String], folder: &Path| {
         let files = TlsFiles::in_folder(folder);
         authority.issue(
-            role,
+            station,
             names,
             certificates::LINK_DAYS,
             authority.certificate_pem(),
@@ -223,12 +223,12 @@ fn certify(plan: &Plan, homes: &[Home]) -> Result<(), TestnetError> {
     };
     for home in homes {
         issue(
-            Role::Roadside,
+            Station::Roadside,
             &["127.0.0.1".into(), "localhost".into()],
             home.folder(),
         )?;
     }
-    issue(Role::Vehicle, &[], &plan.out.join("vehicles/tls"))?;
+    issue(Station::Vehicle, &[], &plan.out.join("vehicles/tls"))?;
     Ok(())
 }
 

@@ -183,7 +183,10 @@ fn foreign_certificate(folder: &Path) -> TlsFiles {
     };
     run(&["authority", "--provider", "Elsewhere"], &authority);
     let authority = authority.to_str().expect("a plain path").to_owned();
-    run(&["issue", "--role", "vehicle", "--authority", &authority], &out);
+    run(
+        &["issue", "--station", "vehicle", "--authority", &authority],
+        &out,
+    );
     eventually("the certificate is there", WAIT_MAX, || {
         out.join("link.pem").exists().then_some(())
     });

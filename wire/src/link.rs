@@ -1,12 +1,12 @@
 //! How is a link between two machines secured?
 //!
 //! By mutual TLS 1.3, as zenoh does it: each end shows a certificate of an authority that the other trusts. A link
-//! certificate says which [`Role`] a machine has and nothing more, so that a vehicle cannot be followed by it. What
-//! its owner may *claim* is told by signatures on messages alone; the role only keeps machines off topics that are
+//! certificate says which kind of [`Station`] a machine is and nothing more, so that a vehicle cannot be followed by it. What
+//! its owner may *claim* is told by signatures on messages alone; the kind only keeps machines off topics that are
 //! none of their business.
 //!
 //! In: where the files are. Out: zenoh's settings for them. Nothing is read here. Not covered: making certificates
-//! (the roadside unit's `certificate` command), and what each role may do (its access rules). Source:
+//! (the roadside unit's `certificate` command), and what each kind may do (its access rules). Source:
 //! docs/adr/0019-links.md.
 
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 
 /// What a machine is, as its certificate's common name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum Station {
     /// A roadside unit, voting or listening.
     Roadside,
     /// A vehicle.
     Vehicle,
 }
 
-impl Role {
+impl Station {
     /// The common name in the certificate's subject.
     pub const fn common_name(self) -> &'static str {
         match self {
