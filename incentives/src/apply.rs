@@ -54,7 +54,7 @@ impl State {
         self.open.clock.insert((), now);
         let mut outputs = self.settle_due(now);
         for transaction in block.transactions {
-            outputs.push(transact::transact(self, block.height, transaction));
+            outputs.extend(transact::transact(self, block.height, transaction));
         }
         outputs.extend(hear::hear(self, now, block.batches));
         outputs
@@ -93,6 +93,8 @@ impl State {
         });
         let epochs = self.open.tallies.iter().next().map(|(key, _)| key.epoch);
         let epochs = epochs.map(|epoch| (self.epoch_due(epoch), Due::Epoch(epoch)));
-        slots.chain(epochs).min()
+        let watched = self.open.watched.iter().next().map(|(key, ())| key.slot);
+        let watched = watched.map(|slot| (self.slot_due(slot, Kind::Hazard), Due::Slot(slot, Kind::Hazard)));
+        slots.chain(watched).chain(epochs).min()
     }
 }

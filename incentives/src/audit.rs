@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use milepost_wire::output::{EpochClosed, Item, Outcome, Output, Payment, Score};
+use milepost_wire::output::{Bond, EpochClosed, Fate, Item, Outcome, Output, Payment, Score};
 use milepost_wire::time::Epoch;
 use milepost_wire::{Address, Amount, KeyId, Sequence};
 
@@ -28,6 +28,7 @@ pub struct Audit {
     payments: Vec<Payment>,
     services: Vec<Service>,
     to_operators: Vec<u64>,
+    bonds: BTreeMap<(KeyId, Item), u64>,
     carry: u64,
     next_epoch: Epoch,
 }
@@ -89,6 +90,14 @@ pub enum Unsound {
         /// By the ledger.
         found: u64,
     },
+    /// More out of a bond than was in it.
+    #[error("{locked} micro-tokens are bonded, found {bond:?}")]
+    Bond {
+        /// What is said to have moved.
+        bond: Box<Bond>,
+        /// What was there.
+        locked: u64,
+    },
     /// Sums that are not what they are sums of.
     #[error("epoch {epoch}: {what} is {found}, expected {expected}")]
     Sum {
@@ -114,6 +123,7 @@ impl Audit {
             payments: Vec::new(),
             services: Vec::new(),
             to_operators: Vec::new(),
+            bonds: BTreeMap::new(),
             carry: 0,
             next_epoch: Epoch(0),
         }
@@ -151,9 +161,35 @@ impl Audit {
                     self.to_operators.push(amount.micro());
                 }
                 Output::EpochClosed(closed) => self.read_epoch(closed)?,
-                Output::Transacted { .. } | Output::Estimate(_) | Output::Bond(_) => {}
+                Output::Transacted { .. }
+                | Output::Estimate(_)
+                | Output::Quarantined { .. }
+                | Output::Released { .. } => {}
+                Output::Bond(bond) => self.read_bond(bond)?,
             }
         }
+        Ok(())
+    }
+
+    /// What is locked comes out again, all of it and no more.
+    fn read_bond(&mut self, bond: &Bond) -> Result<(), Unsound> {
+        let key = (bond.claimant, bond.item);
+        let locked = self.bonds.get(&key).copied().unwrap_or(0);
+        let amount = bond.amount.micro();
+        let left = match bond.fate {
+            Fate::Locked => locked.checked_add(amount).filter(|_| locked == 0),
+            Fate::Returned | Fate::Burned | Fate::Awarded { .. } => locked.checked_sub(amount),
+        };
+        match left {
+            None => {
+                return Err(Unsound::Bond {
+                    bond: Box::new(*bond),
+                    locked,
+                });
+            }
+            Some(0) => self.bonds.remove(&key),
+            Some(left) => self.bonds.insert(key, left),
+        };
         Ok(())
     }
 

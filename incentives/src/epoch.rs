@@ -13,17 +13,19 @@
 use std::collections::BTreeMap;
 
 use milepost_wire::output::{EpochClosed, Output, Payment};
-use milepost_wire::state::{Q, Vehicle};
+use milepost_wire::state::{Ground, Q, Vehicle};
 use milepost_wire::time::Epoch;
 use milepost_wire::{Address, Amount, KeyId, Role};
 
 use crate::fixed::{BPS, muldiv, narrow, portion, times};
 use crate::params::Params;
 use crate::payout_tree::PayoutTree;
+use crate::quarantine::{self, Moment};
 use crate::reputation::{self, Decision};
 use crate::sighting::{ServedKey, Tally, TallyKey};
 use crate::state::{State, sum};
 use crate::supply;
+use crate::{vesting, waiting};
 
 /// What a vehicles' pool was split into.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,15 +113,21 @@ pub(crate) fn close(state: &mut State, epoch: Epoch) -> Vec<Output> {
     let split = split(&params, pool, reward.vehicles, &mut payments);
     let operators = split_operators(&params, reward.operators, &services);
 
+    let next = Epoch(epoch.0.saturating_add(1));
     for payment in &payments {
-        pay(state, payment);
+        if payment.amount > Amount::ZERO {
+            vesting::pay(state, &payment.vehicle, payment.amount, next);
+        }
     }
+    waiting::lapse(state, epoch);
     judge_operators(state, &params, &tallies);
+    let mut decisions = Vec::new();
     for (id, tally) in &tallies {
-        judge(state, &params, epoch, *id, tally);
+        decisions.extend(judge(state, &params, epoch, *id, tally));
         state.open.tallies.remove(&TallyKey { epoch, vehicle: *id });
     }
     outputs.extend(payments.into_iter().map(Output::Payment));
+    outputs.extend(decisions);
     for (service, &amount) in services.iter().zip(&operators) {
         let (operator, amount) = (service.operator, Amount::from_micro(amount));
         state.credit(operator, amount);
@@ -138,10 +146,9 @@ pub(crate) fn close(state: &mut State, epoch: Epoch) -> Vec<Output> {
     books.minted = sum(books.minted, Amount::from_micro(reward.minted));
     books.treasury = sum(books.treasury, Amount::from_micro(reward.treasury));
     books.carry = Amount::from_micro(pool - split.paid + (reward.operators - to_operators));
-    books.epoch = Epoch(epoch.0.saturating_add(1));
-    if split.paid > 0 {
-        books.payout_root = state.payout_tree().root();
-    }
+    books.epoch = next;
+    state.books.insert((), books);
+    books.payout_root = state.payout_tree().root();
     state.books.insert((), books);
     outputs.push(Output::EpochClosed(EpochClosed {
         epoch,
@@ -226,21 +233,6 @@ fn claim(params: &Params, epoch: Epoch, id: KeyId, vehicle: &Vehicle, tally: &Ta
     }
 }
 
-fn pay(state: &mut State, payment: &Payment) {
-    if payment.amount == Amount::ZERO {
-        return;
-    }
-    let (Some(address), Some(mut vehicle)) = (
-        state.vehicle_address(&payment.vehicle),
-        state.vehicle(&payment.vehicle).cloned(),
-    ) else {
-        return;
-    };
-    vehicle.earned = sum(vehicle.earned, payment.amount);
-    state.vehicles.insert(payment.vehicle, vehicle);
-    state.credit(address, payment.amount);
-}
-
 /// Moves the operators' records by what their roadside sensors' readings showed.
 fn judge_operators(state: &mut State, params: &Params, tallies: &[(KeyId, Tally)]) {
     let mut by_operator: BTreeMap<Address, Tally> = BTreeMap::new();
@@ -261,39 +253,34 @@ fn judge_operators(state: &mut State, params: &Params, tallies: &[(KeyId, Tally)
 }
 
 /// Carries debts over, moves the record, and decides about quarantine.
-fn judge(state: &mut State, params: &Params, epoch: Epoch, id: KeyId, tally: &Tally) {
-    let Some(mut vehicle) = state.vehicle(&id).cloned() else {
-        return;
-    };
+fn judge(state: &mut State, params: &Params, epoch: Epoch, id: KeyId, tally: &Tally) -> Option<Output> {
+    let mut vehicle = state.vehicle(&id)?.clone();
     let debt_max = i64::try_from(params.debt_max).unwrap_or(i64::MAX);
     let balance = vehicle.standing.debt.saturating_add(tally.points);
     vehicle.standing.debt = balance.clamp(-debt_max, 0);
     vehicle.standing = reputation::after_epoch(params, vehicle.standing, tally);
-    match reputation::decide(params, &vehicle.standing, vehicle.quarantine.is_some()) {
-        Decision::Stay => {}
-        Decision::Quarantine => {
-            let before = state.open.quarantined_before.get(&id).copied().unwrap_or(0);
-            let (standing, quarantine) = reputation::quarantine(vehicle.standing, epoch, before);
-            vehicle.standing = standing;
-            vehicle.quarantine = Some(quarantine);
-            state.open.quarantined_before.insert(id, quarantine.times);
-        }
-        Decision::Release => {
-            vehicle.standing = reputation::released();
-            vehicle.quarantine = None;
-        }
-    }
+    let decision = reputation::decide(params, &vehicle.standing, vehicle.quarantine.is_some());
     state.vehicles.insert(id, vehicle);
+    let next = Epoch(epoch.0.saturating_add(1));
+    match decision {
+        Decision::Stay => None,
+        Decision::Quarantine => {
+            let at = state.epoch_due(epoch);
+            quarantine::impose(state, id, Ground::Reputation, epoch, Moment { at, epoch: next })
+        }
+        Decision::Release => quarantine::lift(state, id, next),
+    }
 }
 
 impl State {
-    /// The payout tree as of now: what every vehicle was ever paid. Cost: a pass over vehicles, three Keccak
+    /// The payout tree as of now: all pay of every vehicle that has vested. Cost: a pass over vehicles, three Keccak
     /// each.
     pub fn payout_tree(&self) -> PayoutTree {
-        let earned = self
-            .vehicles()
-            .filter(|(_, vehicle)| vehicle.earned > Amount::ZERO);
-        PayoutTree::new(earned.filter_map(|(id, vehicle)| Some((self.vehicle_address(id)?, vehicle.earned))))
+        let now = self.books().epoch;
+        PayoutTree::new(self.vehicles().filter_map(|(id, vehicle)| {
+            let own = sum(vehicle.vesting.released, vehicle.vested(now));
+            Some((self.vehicle_address(id)?, own)).filter(|_| own > Amount::ZERO)
+        }))
     }
 }
 

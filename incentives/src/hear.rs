@@ -9,6 +9,9 @@
 //! of (vehicle, sequence, digest). Where several units relayed a report in one block, the one whose address
 //! lies nearest to the report's digest is its operator, which none of them can influence.
 //!
+//! Two reports of one name in one block are proof of a fraud ([`crate::quarantine`]); what observations tell of
+//! dangers goes to [`crate::hazard`].
+//!
 //! An observation of a slot that is settled is always stale, since slots are settled when all that could be said
 //! of them is.
 //!
@@ -18,27 +21,49 @@
 use std::collections::BTreeMap;
 
 use milepost_wire::output::{Outcome, Output, Receipt};
+use milepost_wire::state::Ground;
 use milepost_wire::time::{Epoch, Slot};
-use milepost_wire::{Address, Hash, Measure, Observation, Report, Timestamp};
+use milepost_wire::{Address, Hash, Kind, Measure, Observation, Report, Timestamp};
 
 use crate::apply::HeardBatch;
+use crate::hazard::{self, DangerKey};
 use crate::motion;
 use crate::params::Params;
+use crate::quarantine::{self, Moment};
 use crate::sighting::{Sighting, Spot, Tally, TallyKey, Trace};
 use crate::state::State;
 
 /// Hears all reports of a block made at `now`. Out: a receipt for each report, however often it was relayed.
 pub(crate) fn hear(state: &mut State, now: Timestamp, batches: &[HeardBatch<'_>]) -> Vec<Output> {
-    in_order(batches)
-        .into_iter()
-        .map(|(report, operator)| {
+    let mut dangers = Vec::new();
+    let reports = in_order(batches);
+    let mut outputs: Vec<Output> = reports
+        .iter()
+        .map(|&(report, operator)| {
             Output::Receipt(Receipt {
                 vehicle: report.vehicle,
                 sequence: report.sequence,
-                outcome: hear_one(state, now, report, operator),
+                outcome: hear_one(state, now, report, operator, &mut dangers),
             })
         })
-        .collect()
+        .collect();
+    outputs.extend(hazard::hear(state, now, &dangers));
+    // Reports are in the order of vehicles and sequence numbers, and each is here once: two neighbours of one name are
+    // two contents, and both are signed.
+    for pair in reports.windows(2) {
+        let (one, other) = (pair[0].0, pair[1].0);
+        if (one.vehicle, one.sequence) == (other.vehicle, other.sequence) {
+            let (vehicle, now) = (one.vehicle, Moment::of_block(state));
+            outputs.extend(quarantine::impose(
+                state,
+                vehicle,
+                Ground::TwoContents,
+                now.epoch,
+                now,
+            ));
+        }
+    }
+    outputs
 }
 
 /// Each report once, with its operator, in an order that does not depend on how the block lists them.
@@ -67,9 +92,16 @@ struct Draft {
     trace: Option<Trace>,
     sightings: BTreeMap<Spot, Sighting>,
     tallies: BTreeMap<Epoch, Tally>,
+    dangers: Vec<hazard::Heard>,
 }
 
-fn hear_one(state: &mut State, now: Timestamp, report: &Report, operator: Address) -> Outcome {
+fn hear_one(
+    state: &mut State,
+    now: Timestamp,
+    report: &Report,
+    operator: Address,
+    dangers: &mut Vec<hazard::Heard>,
+) -> Outcome {
     let Some(vehicle) = state.vehicle(&report.vehicle).filter(|vehicle| !vehicle.revoked) else {
         return Outcome::NotEnrolled;
     };
@@ -85,6 +117,7 @@ fn hear_one(state: &mut State, now: Timestamp, report: &Report, operator: Addres
         trace,
         sightings: BTreeMap::new(),
         tallies: BTreeMap::new(),
+        dangers: Vec::new(),
     };
     for observation in &report.observations {
         draft.take(state, now, report, observation, operator);
@@ -99,6 +132,7 @@ fn hear_one(state: &mut State, now: Timestamp, report: &Report, operator: Addres
 
     // Every check is behind us.
     trace.replay.tick_off(report.sequence);
+    dangers.append(&mut draft.dangers);
     state.open.traces.insert(report.vehicle, trace);
     for (spot, sighting) in draft.sightings {
         state.open.sightings.insert(spot, sighting);
@@ -136,7 +170,12 @@ impl Draft {
         ) && slot < Slot(u32::MAX)
             && is_physical(params, seen.measure)
             && self.trace.is_none_or(|trace| {
-                motion::is_possible(params, (trace.place, trace.at), (seen.place, seen_at))
+                motion::is_possible(
+                    params,
+                    params.place_error_cm,
+                    (trace.place, trace.at),
+                    (seen.place, seen_at),
+                )
             });
         if !possible {
             return;
@@ -173,6 +212,15 @@ impl Draft {
             }
         };
         self.sightings.insert(spot, sighting);
+        self.dangers.push(hazard::Heard {
+            key: DangerKey {
+                cell: spot.cell,
+                slot,
+                vehicle: spot.vehicle,
+            },
+            at: seen_at,
+            is_claim: kind == Kind::Hazard,
+        });
         let trace = self.trace.get_or_insert(Trace {
             replay: Default::default(),
             place: seen.place,

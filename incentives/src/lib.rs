@@ -8,10 +8,10 @@
 //! |---|---|
 //! | with which numbers, and from where | [`params`], [`genesis`] |
 //! | what does the ledger know | [`state`], [`store`], `table`, `sighting` |
-//! | what follows from a block | [`apply`], `transact`, `hear`, `replay`, `motion` |
-//! | what is true, and what was a word worth | `settle`, `truth`, `anchor`, `estimate`, `score` |
-//! | who is trusted | `reputation` |
-//! | who is paid | `epoch`, `supply`, [`payout_tree`] |
+//! | what follows from a block | [`apply`], `transact`, `hear`, `replay`, `motion`, `hazard` |
+//! | what is true, and what was a word worth | `settle`, `truth`, `anchor`, `estimate`, `score`, `tally`, `waiting` |
+//! | who is trusted | `reputation`, [`quarantine`] |
+//! | who is paid | `epoch`, `supply`, `vesting`, [`payout_tree`] |
 //! | does it all add up | [`audit`] |
 
 pub mod apply;
@@ -19,6 +19,7 @@ pub mod audit;
 pub mod genesis;
 pub mod params;
 pub mod payout_tree;
+pub mod quarantine;
 pub mod state;
 pub mod store;
 pub mod transact;
@@ -27,6 +28,7 @@ mod anchor;
 mod epoch;
 mod estimate;
 mod fixed;
+mod hazard;
 mod hear;
 mod motion;
 mod replay;
@@ -36,7 +38,10 @@ mod settle;
 mod sighting;
 mod supply;
 mod table;
+mod tally;
 mod truth;
+mod vesting;
+mod waiting;
 
 #[cfg(test)]
 mod properties;

@@ -20,11 +20,16 @@ const HALF_TURN: u64 = 1_800_000_000;
 /// One, as the cosine counts it.
 const ONE: u64 = 1_000_000;
 
-/// Whether the claimed places can be one vehicle's, whichever of the two came first.
-pub(crate) fn is_possible(params: &Params, one: (Place, Timestamp), other: (Place, Timestamp)) -> bool {
+/// Whether the claimed places can be one vehicle's, whichever of the two came first, where both together may be wrong
+/// by `error_cm`.
+pub(crate) fn is_possible(
+    params: &Params,
+    error_cm: u32,
+    one: (Place, Timestamp),
+    other: (Place, Timestamp),
+) -> bool {
     let elapsed_ms = one.1.since(other.1).max(other.1.since(one.1));
-    let reach_cm = u128::from(params.motion_max_cm_s) * u128::from(elapsed_ms) / 1000
-        + u128::from(params.place_error_cm);
+    let reach_cm = u128::from(params.motion_max_cm_s) * u128::from(elapsed_ms) / 1000 + u128::from(error_cm);
     distance_squared_cm(one.0, other.0) <= reach_cm.saturating_mul(reach_cm)
 }
 
@@ -81,9 +86,10 @@ mod tests {
         let then = Timestamp::from_millis(1_010_000);
         let near = place(44.4938 + 0.006, 11.3431); // 668 m in 10 s
         let far = place(44.4938 + 0.008, 11.3431); // 890 m in 10 s
-        assert!(is_possible(&params, here, (near, then)));
-        assert!(!is_possible(&params, here, (far, then)));
-        assert!(!is_possible(&params, (far, then), here), "nor back in time");
+        let is_possible = |one, other| is_possible(&params, params.place_error_cm, one, other);
+        assert!(is_possible(here, (near, then)));
+        assert!(!is_possible(here, (far, then)));
+        assert!(!is_possible((far, then), here), "nor back in time");
     }
 
     proptest! {
@@ -100,7 +106,7 @@ mod tests {
                 Place::from_tenth_microdegrees(lat.clamp(-900_000_000, 900_000_000), lon.clamp(-1_800_000_000, 1_800_000_000))
                     .expect("on the globe")
             };
-            is_possible(&Params::default(), (clamp(a), Timestamp::from_millis(t)), (clamp(b), Timestamp::default()));
+            is_possible(&Params::default(), u32::MAX, (clamp(a), Timestamp::from_millis(t)), (clamp(b), Timestamp::default()));
         }
     }
 }

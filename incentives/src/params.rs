@@ -78,6 +78,20 @@ pub struct Params {
     pub reputation_release: u32,
     /// Nobody is quarantined, or released, on fewer evaluated reports.
     pub evaluated_min: u32,
+    /// Whether quarantine ends by a vote of more than two thirds alone, or also by itself, once the reputation in the
+    /// shadow allows it.
+    pub release_needs_vote: bool,
+    /// By how much two claimed places may be wrong together before they prove that no car can have been at both, in
+    /// cm: 1 km.
+    pub motion_proof_cm: u32,
+
+    /// What a claim of danger puts at stake, in micro-tokens: 0.1 tokens.
+    pub hazard_bond_micro: u64,
+    /// How many bonded claims of danger that three groups contradict lead into quarantine.
+    pub false_claims_max: u32,
+    /// For how many epochs a word on humidity or danger waits for somebody who can judge it.
+    pub wait_epochs: u32,
+
     /// The most points that are owed from epoch to epoch, in [`Q`]: 40.
     pub debt_max: u64,
 
@@ -100,7 +114,7 @@ pub struct Params {
     pub vehicle_max_averages: u32,
     /// The most that one useful point ([`Q`]) pays, in micro-tokens: 10 tokens.
     pub point_price_max_micro: u64,
-    /// Over how many epochs pay vests. Only 0 is implemented: pay goes straight to the account.
+    /// Over how many epochs pay vests: a week of hours. With 0, pay goes straight to the account.
     pub vest_epochs: u32,
 }
 
@@ -194,6 +208,11 @@ impl Default for Params {
             reputation_base: 32_768,
             reputation_release: 39_321,
             evaluated_min: 24,
+            release_needs_vote: true,
+            motion_proof_cm: 100_000,
+            hazard_bond_micro: 100_000,
+            false_claims_max: 2,
+            wait_epochs: 3,
             debt_max: 40 * Q,
             reward_per_hour_micro: 1_000_000_000,
             halving_epochs: 17_520,
@@ -204,7 +223,7 @@ impl Default for Params {
             vehicle_max_bps: 100,
             vehicle_max_averages: 3,
             point_price_max_micro: 10_000_000,
-            vest_epochs: 0,
+            vest_epochs: 168,
         }
     }
 }
@@ -350,7 +369,21 @@ impl Params {
             1,
             1 << 20,
         )?;
-        within("vest_epochs", self.vest_epochs.into(), 0, 0)?;
+        within("vest_epochs", self.vest_epochs.into(), 0, 65_535)?;
+        within(
+            "motion_proof_cm",
+            self.motion_proof_cm.into(),
+            self.place_error_cm.into(),
+            1 << 30,
+        )?;
+        within(
+            "hazard_bond_micro",
+            self.hazard_bond_micro,
+            0,
+            Self::SUPPLY_MAX_MICRO,
+        )?;
+        within("false_claims_max", self.false_claims_max.into(), 1, 255)?;
+        within("wait_epochs", self.wait_epochs.into(), 0, 1 << 16)?;
 
         // A halving sequence sums to less than twice its first term's total.
         let per_epoch = self.reward_per_epoch_micro();

@@ -4,7 +4,7 @@
 //! transfers between them, block after block; after each block every promise is checked.
 
 use milepost_wire::output::{Outcome, Output, Payment, Receipt};
-use milepost_wire::state::{Q, Quarantine};
+use milepost_wire::state::{Ground, Q, Quarantine};
 use milepost_wire::time::Epoch;
 use milepost_wire::transaction::Action;
 use milepost_wire::{
@@ -387,6 +387,7 @@ fn a_quarantined_vehicle_earns_nothing_and_does_not_count() {
     vehicle.quarantine = Some(Quarantine {
         since: Epoch(0),
         times: 1,
+        ground: Ground::Vote,
     });
     (vehicle.standing.good, vehicle.standing.bad) = (Q, 99 * Q);
     state.vehicles.insert(id, vehicle);
@@ -416,7 +417,7 @@ fn roadside_sensors_decide_earn_nothing_and_make_their_operators_name() {
     let mut state = trusted(&town);
     let mut outputs = Vec::new();
     let (agreeing, lonely) = (town.members[0].address(), town.members[1].address());
-    for sequence in 1..=4 {
+    for sequence in 1..=2 {
         let now = town.at(sequence * 20_000 + 5_000);
         let said = [(2, 0, 1_400), (3, 0, 1_400), (7, 0, 700), (6, 0, 710)];
         // On another road the second member's sensor is wrong.

@@ -4,11 +4,11 @@
 //! them what its evaluated reports showed, scaled so that a vehicle that drives all day gains no more trust in
 //! an hour than one that drives for a little: trust takes time. Bad weighs eight times as much as good.
 //!
-//! Quarantine is by rule: a reputation below 0.15 after 24 evaluated reports. Reports in quarantine are scored
-//! in the shadow, and end it by rule: above 0.6 after 24 further evaluated ones.
+//! A reputation below 0.15 after 24 evaluated reports leads into quarantine by rule. Reports in quarantine are scored
+//! in the shadow; above 0.6 after 24 further evaluated ones the members may vote for its end, or, where
+//! [`Params::release_needs_vote`] is off, it ends by itself.
 
-use milepost_wire::state::{Q, Quarantine, Standing};
-use milepost_wire::time::Epoch;
+use milepost_wire::state::{Q, Standing};
 
 use crate::fixed::{muldiv, times};
 use crate::params::Params;
@@ -69,22 +69,25 @@ pub(crate) fn decide(params: &Params, standing: &Standing, quarantined: bool) ->
         Decision::Stay
     } else if !quarantined && reputation < params.reputation_min {
         Decision::Quarantine
-    } else if quarantined && reputation > params.reputation_release {
+    } else if quarantined && !params.release_needs_vote && is_reformed(params, standing) {
         Decision::Release
     } else {
         Decision::Stay
     }
 }
 
-/// The record and the notice with which quarantine begins: reports are counted anew, debts are dropped.
-pub(crate) fn quarantine(standing: Standing, since: Epoch, times_before: u8) -> (Standing, Quarantine) {
-    let standing = Standing {
+/// Whether a record gained in the shadow is good enough for quarantine to end.
+pub(crate) fn is_reformed(params: &Params, standing: &Standing) -> bool {
+    standing.evaluated >= params.evaluated_min && standing.reputation() > params.reputation_release
+}
+
+/// The record with which quarantine begins: reports are counted anew, debts are dropped.
+pub(crate) fn counted_anew(standing: Standing) -> Standing {
+    Standing {
         debt: 0,
         evaluated: 0,
         ..standing
-    };
-    let times = times_before.saturating_add(1);
-    (standing, Quarantine { since, times })
+    }
 }
 
 /// The record after quarantine: reputation ½, and reports are counted anew.
@@ -145,11 +148,19 @@ mod tests {
         assert_eq!(decide(&params, &once, false), Decision::Stay);
         let twice = epochs(&params, start(&params), tally(0, 12), 2);
         assert_eq!(decide(&params, &twice, false), Decision::Quarantine);
-        let (standing, notice) = quarantine(twice, Epoch(3), 1);
-        assert_eq!(notice.times, 2);
-        assert_eq!(decide(&params, &standing, true), Decision::Stay, "counted anew");
+        let standing = counted_anew(twice);
         let reformed = epochs(&params, standing, tally(12, 0), 100);
-        assert_eq!(decide(&params, &reformed, true), Decision::Release);
+        assert_eq!(
+            decide(&params, &reformed, true),
+            Decision::Stay,
+            "that is for a vote"
+        );
+        let by_rule = Params {
+            release_needs_vote: false,
+            ..params
+        };
+        assert_eq!(decide(&by_rule, &standing, true), Decision::Stay, "counted anew");
+        assert_eq!(decide(&by_rule, &reformed, true), Decision::Release);
     }
 
     proptest! {

@@ -5,25 +5,27 @@
 //! estimates move the roads; scores move the tallies that the epoch's end turns into pay and reputation.
 //!
 //! Out: an [`Output::Estimate`] ([`crate::estimate`]) for each item that somebody trusted spoke of, followed by a
-//! [`Score`] for each of its words. In quarantine a word is scored in the shadow: its share is 0, and so are its
+//! [`Output::Score`] for each of its words. In quarantine a word is scored in the shadow: its share is 0, and so are its
 //! points; likewise a roadside sensor's, whose scores make its operator's name.
 
 use std::collections::BTreeMap;
 
-use milepost_wire::output::{Item, Output, Score};
+use milepost_wire::output::{Item, Output};
 use milepost_wire::state::{Q, Road};
 use milepost_wire::time::Slot;
-use milepost_wire::{Cell, Kind};
+use milepost_wire::{Cell, KeyId, Kind};
 
 use crate::anchor::{self, Reading};
 use crate::estimate::{self, Said};
-use crate::fixed::{narrow, narrow_signed, times};
+use crate::hazard::{self, Silent, Verdict};
 use crate::params::Tolerance;
 use crate::reputation;
 use crate::score::{self, Quality, Settled};
-use crate::sighting::{ServedKey, Sighting, Spot, TallyKey};
+use crate::sighting::{Sighting, Spot};
 use crate::state::State;
+use crate::tally::{self, Line};
 use crate::truth::{self, Opinion, Truth, Voice};
+use crate::waiting::{self, Waiting};
 
 /// The words on one item, and what they come to.
 struct Case {
@@ -33,11 +35,15 @@ struct Case {
     before: i64,
     /// The class of the road.
     class: usize,
-    /// One for each sighting, in the order of vehicles.
+    /// One for each sighting, in the order of vehicles; then one for each who was silent on dangers.
     voices: Vec<Voice>,
     sightings: Vec<Sighting>,
     truth: Truth,
-    /// The weighted median, or plurality: what words are compared with.
+    /// Those who drove by and claimed no danger.
+    silent: Vec<Silent>,
+    /// The weighted median, or plurality.
+    plurality: Option<Opinion>,
+    /// The same, where it may be published: what words are compared with.
     outcome: Option<Opinion>,
     /// The median distance of the words from the outcome.
     spread: i64,
@@ -96,6 +102,11 @@ fn cases(state: &State, kind: Kind, slot: Slot) -> Vec<Case> {
     for (spot, sighting) in state.open.sightings.range(range) {
         by_cell.entry(spot.cell).or_default().push((spot, sighting));
     }
+    if kind == Kind::Hazard {
+        for cell in hazard::watched(state, slot) {
+            by_cell.entry(cell).or_default();
+        }
+    }
     by_cell
         .into_iter()
         .map(|(cell, entries)| case(state, Item { slot, cell, kind }, &entries))
@@ -113,11 +124,7 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
         let Some(vehicle) = state.vehicle(&spot.vehicle).filter(|vehicle| !vehicle.revoked) else {
             continue;
         };
-        let word = if kind.is_category() {
-            sighting.value()
-        } else {
-            sighting.value() - before
-        };
+        let word = word(kind, before, sighting);
         let quarantined = vehicle.quarantine.is_some();
         let operator = vehicle.role.operator();
         if let Some(member) = operator.and_then(|operator| state.members().get(&operator))
@@ -142,6 +149,11 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
         });
         sightings.push(**sighting);
     }
+    let silent = match kind {
+        Kind::Hazard => hazard::silent(state, item),
+        _ => Vec::new(),
+    };
+    voices.extend(silent.iter().map(|silent| silent.voice));
     truth::cap_weights(&mut voices);
     anchor::weigh(&mut voices, &readings, params.tolerance(kind));
     // Of a road that was never published, nothing is known before.
@@ -151,7 +163,13 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
     } else {
         Truth::of_numbers(&voices, prior_weight)
     };
-    let outcome = truth.whole();
+    let plurality = truth.whole();
+    let outcome = match kind {
+        Kind::Hazard => {
+            plurality.and_then(|plurality| hazard::agreed(&voices, plurality, before, road.is_some()))
+        }
+        _ => plurality,
+    };
     let spread = outcome.map_or(0, |outcome| truth::spread(distances(kind, &voices, outcome)));
     let tolerance = params.tolerance(kind).map(|tolerance| tolerance.widened(spread));
     Case {
@@ -159,12 +177,23 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
         road,
         before,
         class: params.class(kind, usual),
+        silent,
+        plurality,
         outcome,
         spread,
         tolerance,
         voices,
         sightings,
         truth,
+    }
+}
+
+/// What a vehicle says: a code, or the difference from what was known before.
+fn word(kind: Kind, before: i64, sighting: &Sighting) -> i64 {
+    if kind.is_category() {
+        sighting.value()
+    } else {
+        sighting.value() - before
     }
 }
 
@@ -180,77 +209,167 @@ fn distances(kind: Kind, voices: &[Voice], outcome: Opinion) -> impl Iterator<It
     })
 }
 
-/// Scores every word on one item, and adds the scores to the tallies.
+/// Scores every word on one item, and those on the same road that waited for it.
 fn score_case(state: &mut State, case: &Case, settled: &Settled, need: u64, outputs: &mut Vec<Output>) {
     let kind = case.item.kind;
-    let epoch = state.epoch_of_slot(case.item.slot);
     let members = members_by_group(case);
-    let known = if kind.is_category() { case.before } else { 0 };
-    let own = case.outcome.map(|outcome| outcome.word);
+    let verdicts = verdicts(state, case);
+    let confirmed = case
+        .voices
+        .iter()
+        .filter(|voice| matches!(verdicts.get(&voice.vehicle), Some(Verdict::Confirmed(_))));
+    let first = hazard::first_group(state, case.item, confirmed);
     for (voice, sighting) in case.voices.iter().zip(&case.sightings) {
-        let params = state.params();
-        let others = case.truth.without(voice.group);
-        let judged = others.map_or(Quality::default(), |others| {
-            let anywhere = settled.anywhere(case.tolerance, case.class, voice.word, own, known);
-            score::quality(case.tolerance, voice.word, others, anywhere)
-        });
-        let groups = others.map_or(0, |others| others.groups);
+        let others = match verdicts.get(&voice.vehicle) {
+            Some(Verdict::Confirmed(others) | Verdict::Contradicted(others)) => Some(*others),
+            Some(Verdict::Unseen) => None,
+            None => case.truth.without(voice.group),
+        };
         let share = match members.get(&voice.group) {
             Some(&members) if voice.weight > 0 && !voice.anchor => {
-                score::share(params, case.truth.groups(), members)
+                score::share(state.params(), case.truth.groups(), members)
             }
             _ => 0,
         };
-        let freshness = score::freshness(sighting.age_ms(), params.freshness_ms.get(kind));
-        let kappa = score::kappa(groups);
-        let worth = score::worth(need, share, freshness, kappa);
-        let points = score::points(worth, judged.quality);
-        let well_reputed = state
-            .vehicle(&voice.vehicle)
-            .is_some_and(|vehicle| vehicle.standing.reputation() >= params.reputation_base);
-        outputs.push(Output::Score(Score {
-            epoch,
-            vehicle: voice.vehicle,
-            item: case.item,
-            value: narrow_signed(if kind.is_category() {
-                voice.word
-            } else {
-                case.before + voice.word
-            }),
-            before: narrow_signed(case.before),
-            others: narrow_signed(others.map_or(0, |others| others.word)),
-            agreement: narrow(judged.agreement),
-            anywhere: narrow(judged.anywhere),
-            quality: narrow_signed(judged.quality),
-            groups,
-            kappa: narrow(kappa),
-            need: narrow(need),
-            share: narrow(share),
-            freshness: narrow(freshness),
-            worth: narrow(worth),
-            points,
-        }));
-
-        let vehicle = voice.vehicle;
-        let key = TallyKey { epoch, vehicle };
-        let mut tally = state.open.tallies.get(&key).copied().unwrap_or_default();
-        tally.points = tally.points.saturating_add(points);
-        tally.base = tally.base.saturating_add(if well_reputed { worth } else { 0 });
-        tally.evaluated = tally.evaluated.saturating_add(u32::from(others.is_some()));
-        tally.good = tally.good.saturating_add(u32::from(judged.good));
-        tally.bad = tally.bad.saturating_add(u32::from(judged.bad));
-        state.open.tallies.insert(key, tally);
-
-        if share > 0 {
-            let operator = sighting.operator;
-            let key = ServedKey { epoch, operator };
-            let served = state.open.served.get(&key).copied().unwrap_or(0);
-            state
-                .open
-                .served
-                .insert(key, served.saturating_add(times(need, share)));
+        if others.is_none() && waiting::is_slow(kind) {
+            if !voice.anchor {
+                let (slot, sighting) = (case.item.slot, *sighting);
+                let waiting = Waiting {
+                    slot,
+                    sighting,
+                    share,
+                };
+                waiting::keep(state, case.item, voice.vehicle, waiting);
+            }
+            continue;
         }
+        // The first to warn earns double.
+        let times = if first == Some(voice.group) && others.is_some_and(|others| others.word == voice.word) {
+            2
+        } else {
+            1
+        };
+        let line = line(
+            state,
+            case,
+            settled,
+            voice,
+            sighting,
+            others,
+            (need * times, share),
+        );
+        tally::write(state, &line, outputs);
     }
+    for (id, waiting) in waiting::on(state, case.item) {
+        score_waiting(state, case, settled, need, (id, &waiting), outputs);
+    }
+    if kind == Kind::Hazard {
+        outputs.extend(hazard::close(state, case.item, &verdicts, &case.silent));
+    }
+}
+
+/// What becomes of the claims of danger; nothing where the item is of another kind.
+fn verdicts(state: &State, case: &Case) -> BTreeMap<KeyId, Verdict> {
+    let claims = case.voices.iter().zip(&case.sightings).filter_map(|(voice, _)| {
+        let at = hazard::claimed_at(state, case.item, voice.vehicle)?;
+        let verdict = hazard::verdict(&case.voices, voice, at, &case.silent, case.plurality, case.before);
+        Some((voice.vehicle, verdict))
+    });
+    if case.item.kind == Kind::Hazard {
+        claims.collect()
+    } else {
+        BTreeMap::new()
+    }
+}
+
+/// How a word fares.
+fn line(
+    state: &State,
+    case: &Case,
+    settled: &Settled,
+    voice: &Voice,
+    sighting: &Sighting,
+    others: Option<Opinion>,
+    (need, share): (u64, u64),
+) -> Line {
+    let (params, kind) = (state.params(), case.item.kind);
+    let known = if kind.is_category() { case.before } else { 0 };
+    let own = case.outcome.map(|outcome| outcome.word);
+    let judged = others.map_or(Quality::default(), |others| {
+        let anywhere = match kind {
+            // Elsewhere there is no danger: only what is on the map could be said without looking.
+            Kind::Hazard => score::agreement(None, voice.word, known),
+            _ => settled.anywhere(case.tolerance, case.class, voice.word, own, known),
+        };
+        score::quality(case.tolerance, voice.word, others, anywhere)
+    });
+    Line {
+        epoch: state.epoch_of_slot(case.item.slot),
+        vehicle: voice.vehicle,
+        item: case.item,
+        value: if kind.is_category() {
+            voice.word
+        } else {
+            case.before + voice.word
+        },
+        before: case.before,
+        others,
+        judged,
+        need,
+        share,
+        freshness: score::freshness(sighting.age_ms(), params.freshness_ms.get(kind)),
+        operator: sighting.operator,
+    }
+}
+
+/// Scores a word that waited, if the others' words on this item can judge it.
+fn score_waiting(
+    state: &mut State,
+    case: &Case,
+    settled: &Settled,
+    need: u64,
+    (id, waiting): (KeyId, &Waiting),
+    outputs: &mut Vec<Output>,
+) {
+    let kind = case.item.kind;
+    let Some(vehicle) = state.vehicle(&id).filter(|vehicle| !vehicle.revoked) else {
+        waiting::forget(state, case.item, id);
+        return;
+    };
+    let voice = Voice {
+        vehicle: id,
+        group: vehicle.group,
+        word: word(kind, case.before, &waiting.sighting),
+        weight: 0,
+        anchor: false,
+    };
+    let others = match kind {
+        Kind::Hazard => hazard::confirmed_late(&case.voices, &voice, case.outcome),
+        _ => case.truth.without(voice.group),
+    };
+    if others.is_none() {
+        return;
+    }
+    let share = if vehicle.quarantine.is_some() {
+        0
+    } else {
+        waiting.share
+    };
+    let said = line(
+        state,
+        case,
+        settled,
+        &voice,
+        &waiting.sighting,
+        others,
+        (need, share),
+    );
+    let item = Item {
+        slot: waiting.slot,
+        ..case.item
+    };
+    waiting::forget(state, item, id);
+    tally::write(state, &Line { item, ..said }, outputs);
 }
 
 /// How many counting vehicles of each group there are: they share what one would get.

@@ -16,9 +16,11 @@ use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{Address, Amount, Cell, Height, KeyId, Kind, Members, Timestamp};
 
 use crate::genesis::Genesis;
+use crate::hazard::{Claim, DangerKey, WatchKey};
 use crate::params::Params;
 use crate::sighting::{ServedKey, Sighting, Spot, Tally, TallyKey, Trace};
 use crate::table::Table;
+use crate::waiting::{WaitKey, Waiting};
 
 /// The whole ledger state at one height. Cheap to fork until it has many unsealed changes.
 #[derive(Clone, Debug)]
@@ -50,6 +52,18 @@ pub(crate) struct Open {
     pub(crate) served: Table<ServedKey, u64>,
     /// How often a vehicle was quarantined before; absent for never.
     pub(crate) quarantined_before: Table<KeyId, u8>,
+    /// Until when what a vehicle signed can no longer be held against it: its last quarantine's beginning.
+    pub(crate) absolved: Table<KeyId, Timestamp>,
+    /// How many of a vehicle's bonded claims of danger were contradicted.
+    pub(crate) false_claims: Table<KeyId, u8>,
+    /// Claims of danger that are not settled, and their bonds.
+    pub(crate) claims: Table<DangerKey, Claim>,
+    /// When vehicles last drove by an open danger without claiming it.
+    pub(crate) passes: Table<DangerKey, Timestamp>,
+    /// Where they did, in the order of slots.
+    pub(crate) watched: Table<WatchKey, ()>,
+    /// Words that nobody else could judge yet.
+    pub(crate) waiting: Table<WaitKey, Waiting>,
 }
 
 /// A promise that does not hold: our own bug, and a reason to stop.
@@ -62,7 +76,7 @@ pub enum Violation {
         minted: u64,
         /// Ever destroyed, in micro-tokens.
         burned: u64,
-        /// In accounts, not vested, in the treasury and carried, in micro-tokens.
+        /// In accounts, not vested, bonded, in the treasury and carried, in micro-tokens.
         held: u128,
     },
     /// The books count other vehicles than there are.
@@ -135,6 +149,12 @@ impl State {
         self.open.tallies.seal();
         self.open.served.seal();
         self.open.quarantined_before.seal();
+        self.open.absolved.seal();
+        self.open.false_claims.seal();
+        self.open.claims.seal();
+        self.open.passes.seal();
+        self.open.watched.seal();
+        self.open.waiting.seal();
     }
 
     /// What the ledger keeps about itself.
@@ -294,20 +314,36 @@ impl State {
         self.accounts.insert(address, account);
     }
 
+    /// Takes tokens out of existence.
+    pub(crate) fn burn(&mut self, amount: Amount) {
+        let mut books = self.books();
+        books.burned = sum(books.burned, amount);
+        self.books.insert((), books);
+    }
+
+    /// All micro-tokens that somebody holds: in accounts, not vested, bonded, in the treasury and carried. Cost: a
+    /// pass over accounts and vehicles.
+    pub fn held(&self) -> u128 {
+        let books = self.books();
+        let accounts = self.accounts().map(|(_, account)| account.balance);
+        let unvested = self.vehicles().map(|(_, vehicle)| vehicle.unvested);
+        let bonds = self.open.claims.iter().map(|(_, claim)| claim.bond());
+        let all = accounts
+            .chain(unvested)
+            .chain(bonds)
+            .chain([books.treasury, books.carry]);
+        all.map(|amount| u128::from(amount.micro())).sum()
+    }
+
     /// Whether every promise about the whole holds. Cost: a pass over accounts and vehicles.
     ///
     /// # Errors
     ///
     /// The first [`Violation`] found.
     pub fn check(&self) -> Result<(), Violation> {
-        let books = self.books();
-        let mut held = u128::from(books.treasury.micro()) + u128::from(books.carry.micro());
-        for (_, account) in self.accounts() {
-            held += u128::from(account.balance.micro());
-        }
+        let (books, held) = (self.books(), self.held());
         let mut found = 0usize;
         for (&vehicle, entry) in self.vehicles() {
-            held += u128::from(entry.unvested.micro());
             found += usize::from(!entry.revoked && entry.role == Role::Vehicle);
             let debt = entry.standing.debt;
             if debt > 0 {

@@ -57,6 +57,12 @@ macro_rules! each_open {
         $with!(3, $open.tallies);
         $with!(4, $open.served);
         $with!(5, $open.quarantined_before);
+        $with!(6, $open.absolved);
+        $with!(7, $open.false_claims);
+        $with!(8, $open.claims);
+        $with!(9, $open.passes);
+        $with!(10, $open.watched);
+        $with!(11, $open.waiting);
     };
 }
 

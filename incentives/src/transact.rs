@@ -6,9 +6,11 @@
 use milepost_wire::identity::KeyError;
 use milepost_wire::output::Output;
 use milepost_wire::transaction::{Action, Enrolment};
-use milepost_wire::{Address, Amount, Height, KeyId, Role, Transaction, Verified};
+use milepost_wire::{Address, Amount, Height, KeyId, Role, SignedReport, Transaction, Verified};
 
+use crate::quarantine::{self, Moment};
 use crate::state::{State, sum};
+use crate::vesting;
 
 /// Why the ledger refused a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +49,9 @@ pub enum Rejected {
         /// In whose name.
         operator: Address,
     },
+    /// Two reports that show no fraud, or not this vehicle's, or one that was dealt with.
+    #[error("the reports are no proof against {0}")]
+    NoProof(KeyId),
     /// Another vehicle, enrolled now or once, has this id.
     #[error("a vehicle with the key id {0} was enrolled before")]
     IdTaken(KeyId),
@@ -55,16 +60,26 @@ pub enum Rejected {
     NotEnrolled(KeyId),
 }
 
-/// Executes one transaction; what is refused is not done.
-pub(crate) fn transact(state: &mut State, height: Height, transaction: &Verified<Transaction>) -> Output {
-    Output::Transacted {
-        digest: transaction.digest(),
-        done: execute(state, height, transaction).is_ok(),
-    }
+/// Executes one transaction; what is refused is not done. Out: whether it was, and what followed.
+pub(crate) fn transact(
+    state: &mut State,
+    height: Height,
+    transaction: &Verified<Transaction>,
+) -> Vec<Output> {
+    let mut outputs = Vec::new();
+    let done = execute(state, height, transaction, &mut outputs).is_ok();
+    let digest = transaction.digest();
+    outputs.insert(0, Output::Transacted { digest, done });
+    outputs
 }
 
 /// Executes a transaction whose signature was checked.
-pub(crate) fn execute(state: &mut State, height: Height, transaction: &Transaction) -> Result<(), Rejected> {
+pub(crate) fn execute(
+    state: &mut State,
+    height: Height,
+    transaction: &Transaction,
+    outputs: &mut Vec<Output>,
+) -> Result<(), Rejected> {
     let account = transaction.from.address()?;
     let expected = state.account(&account).nonce;
     if transaction.nonce != expected {
@@ -75,10 +90,11 @@ pub(crate) fn execute(state: &mut State, height: Height, transaction: &Transacti
             found,
         });
     }
-    match transaction.action {
-        Action::Transfer { to, amount } => transfer(state, account, to, amount)?,
-        Action::Enrol(enrolment) => enrol(state, account, &enrolment, height)?,
-        Action::Revoke { vehicle } => revoke(state, account, vehicle)?,
+    match &transaction.action {
+        &Action::Transfer { to, amount } => transfer(state, account, to, amount)?,
+        Action::Enrol(enrolment) => enrol(state, account, enrolment, height)?,
+        &Action::Revoke { vehicle } => revoke(state, account, vehicle)?,
+        Action::Accuse { one, other } => accuse(state, account, one, other, outputs)?,
     }
     let mut sender = state.account(&account);
     sender.nonce = sender.nonce.saturating_add(1);
@@ -87,14 +103,19 @@ pub(crate) fn execute(state: &mut State, height: Height, transaction: &Transacti
 }
 
 fn transfer(state: &mut State, from: Address, to: Address, amount: Amount) -> Result<(), Rejected> {
-    let mut sender = state.account(&from);
-    let held = sender.balance;
+    let now = state.books().epoch;
+    let held = sum(state.account(&from).balance, vesting::vested(state, &from, now));
     let overdrawn = Rejected::Overdrawn {
         account: from,
         held,
         wanted: amount,
     };
-    sender.balance = held.checked_sub(amount).ok_or(overdrawn)?;
+    let left = held.checked_sub(amount).ok_or(overdrawn)?;
+    if state.vehicle_address(&from.key_id()) == Some(from) {
+        vesting::settle(state, &from.key_id(), now);
+    }
+    let mut sender = state.account(&from);
+    sender.balance = left;
     state.accounts.insert(from, sender);
     // Read after the sender was written, so that who pays himself has what he had.
     let mut receiver = state.account(&to);
@@ -125,9 +146,27 @@ fn revoke(state: &mut State, sender: Address, id: KeyId) -> Result<(), Rejected>
     state.vehicles.insert(id, vehicle);
     // It will not be heard again, so its replay window is not needed; every other vehicle's is kept for good.
     state.open.traces.remove(&id);
+    state.open.false_claims.remove(&id);
+    state.open.absolved.remove(&id);
     let mut books = state.books();
     books.vehicles = books.vehicles.saturating_sub(u32::from(role == Role::Vehicle));
     state.books.insert((), books);
+    Ok(())
+}
+
+/// Two signed reports speak for themselves: the vehicle is quarantined by rule.
+fn accuse(
+    state: &mut State,
+    sender: Address,
+    one: &SignedReport,
+    other: &SignedReport,
+    outputs: &mut Vec<Output>,
+) -> Result<(), Rejected> {
+    require_member(state, sender)?;
+    let (vehicle, ground) = quarantine::prove(state, one, other)?;
+    let now = Moment::of_block(state);
+    let imposed = quarantine::impose(state, vehicle, ground, now.epoch, now);
+    outputs.push(imposed.ok_or(Rejected::NoProof(vehicle))?);
     Ok(())
 }
 
@@ -148,7 +187,7 @@ mod tests {
         let from = key.public();
         let transaction = Transaction { from, nonce, action };
         let before = state.tree_entries().collect::<Vec<_>>();
-        let result = execute(state, Height(1), &transaction);
+        let result = execute(state, Height(1), &transaction, &mut Vec::new());
         if result.is_err() {
             assert_eq!(
                 state.tree_entries().collect::<Vec<_>>(),

@@ -28,6 +28,13 @@ pub(crate) struct Voice {
     pub(crate) anchor: bool,
 }
 
+impl Voice {
+    /// As how many independent groups it judges.
+    pub(crate) fn judges(&self) -> u32 {
+        if self.anchor { ANCHOR_JUDGES } else { 1 }
+    }
+}
+
 /// As how many independent groups a roadside sensor judges.
 const ANCHOR_JUDGES: u32 = 3;
 
@@ -110,9 +117,8 @@ impl Truth {
     fn new(voices: &[Voice], said: Said) -> Self {
         let (mut judges, mut groups) = (BTreeMap::new(), BTreeSet::new());
         for voice in voices.iter().filter(|voice| voice.weight > 0) {
-            let one = if voice.anchor { ANCHOR_JUDGES } else { 1 };
-            let known = judges.entry(voice.group).or_insert(one);
-            *known = one.max(*known);
+            let known = judges.entry(voice.group).or_insert(0);
+            *known = voice.judges().max(*known);
             if !voice.anchor {
                 groups.insert(voice.group);
             }

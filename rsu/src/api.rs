@@ -124,14 +124,7 @@ async fn status(State(served): State<Arc<Served>>) -> Json<Value> {
                 let held = u64::from(!vehicle.revoked && vehicle.quarantine.is_some());
                 (enrolled + counts, quarantined + held)
             });
-    let in_accounts = state.accounts().map(|(_, account)| account.balance);
-    let not_vested = state.vehicles().map(|(_, vehicle)| vehicle.unvested);
-    let held = in_accounts
-        .chain(not_vested)
-        .chain([books.treasury, books.carry])
-        .fold(Amount::ZERO, |sum, amount| {
-            sum.checked_add(amount).unwrap_or(Amount::from_micro(u64::MAX))
-        });
+    let held = Amount::from_micro(u64::try_from(state.held()).unwrap_or(u64::MAX));
     Json(json!({
         "chain": served.genesis.chain,
         "genesis": view.genesis_hash(),

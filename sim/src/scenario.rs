@@ -392,6 +392,10 @@ impl Scenario {
         table
             .entry("evidence_full")
             .or_insert(toml::Value::Integer(full as i64));
+        // Nobody votes in a simulation.
+        table
+            .entry("release_needs_vote")
+            .or_insert(toml::Value::Boolean(false));
         let fresh = toml::Value::Integer(defaults.freshness_ms.speed as i64);
         let kinds =
             ["speed", "congestion", "humidity", "hazard"].map(|kind| (kind.to_owned(), fresh.clone()));

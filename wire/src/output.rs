@@ -7,6 +7,7 @@ use serde::Serialize;
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::codec::Message;
+use crate::state::Ground;
 use crate::time::{Epoch, Slot};
 use crate::{Address, Amount, Cell, Hash, KeyId, Kind, Sequence, encode, merkle};
 
@@ -59,6 +60,24 @@ pub enum Output {
     EpochClosed(EpochClosed),
     /// What became of the bond of a claim of danger, or of a part of it.
     Bond(Bond),
+    /// A vehicle's reports no longer count.
+    Quarantined {
+        /// The epoch that is to blame.
+        epoch: Epoch,
+        /// Which one.
+        vehicle: KeyId,
+        /// Why.
+        ground: Ground,
+        /// What was destroyed of its unvested pay.
+        slashed: Amount,
+    },
+    /// A vehicle's reports count again.
+    Released {
+        /// Since which epoch.
+        epoch: Epoch,
+        /// Which one.
+        vehicle: KeyId,
+    },
 }
 
 /// What became of a report.
@@ -244,6 +263,7 @@ impl Output {
                 Fate::Awarded { to } => to,
                 Fate::Locked | Fate::Returned | Fate::Burned => bond.claimant,
             }),
+            Self::Quarantined { vehicle, .. } | Self::Released { vehicle, .. } => Some(*vehicle),
             _ => None,
         }
     }

@@ -164,6 +164,25 @@ pub struct Quarantine {
     pub since: Epoch,
     /// How often this vehicle was quarantined, this time included.
     pub times: u8,
+    /// Why.
+    pub ground: Ground,
+}
+
+/// Why a vehicle's reports no longer count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+#[wincode(tag_encoding = "u8")]
+#[serde(rename_all = "snake_case")]
+pub enum Ground {
+    /// A reputation below the limit.
+    Reputation,
+    /// One sequence number with two contents.
+    TwoContents,
+    /// Places where no car can have been one after the other.
+    ImpossibleMotion,
+    /// Dangers claimed that others, who drove by, did not see.
+    FalseHazard,
+    /// More than two thirds of the members' votes.
+    Vote,
 }
 
 /// What is known about one kind of thing on one piece of road.

@@ -4,7 +4,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::codec::Message;
 use crate::signed::Signed;
-use crate::{Address, Amount, KeyId, PublicKey};
+use crate::{Address, Amount, KeyId, PublicKey, SignedReport};
 
 /// What a transaction asks for.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
@@ -23,6 +23,14 @@ pub enum Action {
     Revoke {
         /// Which one.
         vehicle: KeyId,
+    },
+    /// Shows that a vehicle lies: two of its reports that cannot both be honest, under one sequence number or from two
+    /// places where no car can have been. It is quarantined by rule. Members alone may ask.
+    Accuse {
+        /// One of the two.
+        one: SignedReport,
+        /// The other.
+        other: SignedReport,
     },
 }
 

@@ -16,7 +16,7 @@ use milepost_wire::output::{
 };
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
 use milepost_wire::state::{
-    Account, Books, Operator, Quarantine, Road, Standing, StateKey, Vehicle, Vesting,
+    Account, Books, Ground, Operator, Quarantine, Road, Standing, StateKey, Vehicle, Vesting,
 };
 use milepost_wire::time::{Epoch, Slot};
 use milepost_wire::transaction::{Enrolment, Role};
@@ -94,6 +94,13 @@ fn signed_report() -> Verified<Report> {
     Signed::sign(report(), &chain(), &vehicle_key())
 }
 
+/// Another content under the same sequence number.
+fn other_content() -> Verified<Report> {
+    let mut report = report();
+    report.observations.truncate(1);
+    Signed::sign(report, &chain(), &vehicle_key())
+}
+
 fn batch() -> Batch {
     Batch {
         author: member_key(0).address(),
@@ -114,7 +121,7 @@ fn batch_ref() -> BatchRef {
     }
 }
 
-fn transactions() -> [(&'static str, Transaction); 4] {
+fn transactions() -> [(&'static str, Transaction); 5] {
     let actions = [
         (
             "transfer",
@@ -146,6 +153,13 @@ fn transactions() -> [(&'static str, Transaction); 4] {
                     operator: member_key(0).address(),
                 },
             }),
+        ),
+        (
+            "accuse",
+            Action::Accuse {
+                one: signed_report().into_signed(),
+                other: other_content().into_signed(),
+            },
         ),
     ];
     let mut nonce = 0;
@@ -183,7 +197,7 @@ fn bond(fate: Fate) -> Output {
     })
 }
 
-fn outputs() -> [(&'static str, Output); 15] {
+fn outputs() -> [(&'static str, Output); 17] {
     let vehicle = vehicle_key().key_id();
     let (epoch, slot) = (Epoch(5), Slot(1_201));
     let item = Item {
@@ -286,6 +300,16 @@ fn outputs() -> [(&'static str, Output); 15] {
                 to: SecretKey::from_seed("golden vehicle", 2).key_id(),
             }),
         ),
+        (
+            "quarantined",
+            Output::Quarantined {
+                epoch,
+                vehicle,
+                ground: Ground::FalseHazard,
+                slashed: Amount::from_micro(7_000),
+            },
+        ),
+        ("released", Output::Released { epoch, vehicle }),
     ]
 }
 
@@ -468,6 +492,7 @@ fn parts() -> impl Iterator<Item = (String, Vec<u8>)> {
     let quarantine = Quarantine {
         since: Epoch(4),
         times: 2,
+        ground: Ground::TwoContents,
     };
     let books = Books {
         epoch: Epoch(5),

@@ -9,7 +9,7 @@ use milepost_wire::codec::decode_within;
 use milepost_wire::merkle::Path;
 use milepost_wire::output::EpochClosed;
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
-use milepost_wire::state::{Quarantine, Standing, StateKey, Vehicle, Vesting};
+use milepost_wire::state::{Ground, Quarantine, Standing, StateKey, Vehicle, Vesting};
 use milepost_wire::time::Epoch;
 use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::tree::{self, End, StatePath};
@@ -216,6 +216,7 @@ fn a_value_of_the_state_has_room() {
         quarantine: Some(Quarantine {
             since: Epoch(u32::MAX),
             times: u8::MAX,
+            ground: Ground::Vote,
         }),
         unvested: Amount::from_micro(u64::MAX),
         vesting: Vesting {
@@ -227,7 +228,7 @@ fn a_value_of_the_state_has_room() {
         earned: Amount::from_micro(u64::MAX),
     };
     let bytes = encode(&vehicle);
-    assert_eq!(bytes.len(), 145);
+    assert_eq!(bytes.len(), 146);
     assert_eq!(
         decode_within::<Vehicle>(&bytes, "vehicle", StateKey::VALUE_LEN_MAX),
         Ok(vehicle)

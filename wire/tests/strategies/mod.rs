@@ -9,7 +9,7 @@ use milepost_wire::merkle::Path;
 use milepost_wire::output::{Bond, EpochClosed, Estimate, Fate, Item, Outcome, Payment, Receipt, Score};
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
 use milepost_wire::state::{
-    Account, Books, Operator, Quarantine, Road, Standing, StateKey, Vehicle, Vesting,
+    Account, Books, Ground, Operator, Quarantine, Road, Standing, StateKey, Vehicle, Vesting,
 };
 use milepost_wire::time::{Epoch, Slot};
 use milepost_wire::transaction::{Enrolment, Role};
@@ -146,6 +146,7 @@ pub fn action() -> impl Strategy<Value = Action> {
             role
         })),
         key_id().prop_map(|vehicle| Action::Revoke { vehicle }),
+        (signed(report()), signed(report())).prop_map(|(one, other)| Action::Accuse { one, other }),
     ]
 }
 
@@ -359,6 +360,19 @@ pub fn an_output() -> impl Strategy<Value = Output> {
             amount,
         },
     );
+    let quarantined =
+        (any::<u32>(), key_id(), ground(), amount()).prop_map(|(epoch, vehicle, ground, slashed)| {
+            Output::Quarantined {
+                epoch: Epoch(epoch),
+                vehicle,
+                ground,
+                slashed,
+            }
+        });
+    let released = (any::<u32>(), key_id()).prop_map(|(epoch, vehicle)| Output::Released {
+        epoch: Epoch(epoch),
+        vehicle,
+    });
     let fate = prop_oneof![
         Just(Fate::Locked),
         Just(Fate::Returned),
@@ -392,7 +406,16 @@ pub fn an_output() -> impl Strategy<Value = Output> {
         },
     );
     prop_oneof![
-        receipt, transacted, estimate, score, payment, operator, closed, bond
+        receipt,
+        transacted,
+        estimate,
+        score,
+        payment,
+        operator,
+        closed,
+        bond,
+        quarantined,
+        released
     ]
 }
 
@@ -463,10 +486,21 @@ pub fn vesting() -> impl Strategy<Value = Vesting> {
     })
 }
 
+pub fn ground() -> impl Strategy<Value = Ground> {
+    prop::sample::select(vec![
+        Ground::Reputation,
+        Ground::TwoContents,
+        Ground::ImpossibleMotion,
+        Ground::FalseHazard,
+        Ground::Vote,
+    ])
+}
+
 pub fn vehicle() -> impl Strategy<Value = Vehicle> {
-    let quarantine = (any::<u32>(), any::<u8>()).prop_map(|(since, times)| Quarantine {
+    let quarantine = (any::<u32>(), any::<u8>(), ground()).prop_map(|(since, times, ground)| Quarantine {
         since: Epoch(since),
         times,
+        ground,
     });
     (
         public_key(),
