@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use milepost_wire::transaction::Transaction;
-use milepost_wire::{Address, Body, Hash, Members, Verified};
+use milepost_wire::{Address, Body, Hash, Members, Verified, encode};
 
 use crate::batch::VerifiedBatch;
 use crate::ledger::{Contents, REPORTS_MAX};
@@ -125,13 +125,18 @@ impl Pool {
             contents.batches.push(batch.clone());
         }
         let mut expected: Option<(Address, u64)> = None;
+        let mut bytes = 0;
         for ((sender, nonce), transaction) in &self.transactions {
             let next = match expected {
                 Some((of, next)) if of == *sender => next,
                 _ => next_nonce(sender),
             };
             expected = Some((*sender, next));
-            if *nonce == next && contents.transactions.len() < Body::TRANSACTIONS_MAX {
+            let len = encode(transaction.signed()).len();
+            let fits = contents.transactions.len() < Body::TRANSACTIONS_MAX
+                && bytes + len <= Body::TRANSACTIONS_LEN_MAX;
+            if *nonce == next && fits {
+                bytes += len;
                 contents.transactions.push(transaction.clone());
                 expected = Some((*sender, next + 1));
             }

@@ -228,6 +228,10 @@ fn describe_transaction(signed: &SignedTransaction) -> Value {
         Action::Transfer { to, amount } => json!({ "transfer": { "to": to, "amount": amount } }),
         Action::Enrol(enrolment) => json!({ "enrol": enrolment }),
         Action::Revoke { vehicle } => json!({ "revoke": { "vehicle": vehicle } }),
+        Action::Accuse { one, other } => json!({ "accuse": {
+            "vehicle": one.message.vehicle,
+            "sequences": [one.message.sequence, other.message.sequence],
+        } }),
     };
     json!({
         "from": transaction.from.address().ok(),

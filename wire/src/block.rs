@@ -97,6 +97,8 @@ pub struct Body {
 impl Body {
     /// The most transactions in a block.
     pub const TRANSACTIONS_MAX: usize = 1024;
+    /// How many bytes of transactions a proposer puts into a block: half of what a block may have.
+    pub const TRANSACTIONS_LEN_MAX: usize = 1 << 20;
     /// The most batches in a block.
     pub const BATCHES_MAX: usize = 64;
 
