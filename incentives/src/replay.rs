@@ -21,6 +21,11 @@ impl Replay {
     /// How far below the highest number one can still tell.
     pub(crate) const LEN: u64 = 64 * WORDS as u64;
 
+    /// The greatest number that was ticked off.
+    pub(crate) fn highest(&self) -> Sequence {
+        Sequence(self.highest)
+    }
+
     /// Whether this number is new.
     pub(crate) fn admits(&self, sequence: Sequence) -> bool {
         #[cfg(test)]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use milepost_wire::state::{Account, Books, Operator, Quarantine, Road, Standing, Vehicle, Vesting};
 use milepost_wire::time::{Epoch, Slot};
 use milepost_wire::transaction::{Enrolment, Role};
-use milepost_wire::{Address, Amount, Cell, Height, KeyId, Kind, Members, Timestamp};
+use milepost_wire::{Address, Amount, Cell, Height, KeyId, Kind, Members, Sequence, Timestamp};
 
 use crate::genesis::Genesis;
 use crate::hazard::{Claim, DangerKey, WatchKey};
@@ -207,6 +207,11 @@ impl State {
     /// The account that a vehicle is paid to.
     pub fn vehicle_address(&self, id: &KeyId) -> Option<Address> {
         self.addresses.get(id).copied()
+    }
+
+    /// The greatest number among a vehicle's reports that were heard.
+    pub fn newest_report(&self, id: &KeyId) -> Option<Sequence> {
+        self.open.traces.get(id).map(|trace| trace.replay.highest())
     }
 
     /// What is known about a piece of road.

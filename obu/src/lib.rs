@@ -10,6 +10,7 @@
 //! | which blocks were agreed on | [`heads`] |
 //! | what does the ledger say | [`light`], [`explain`] |
 //! | how does it spend | [`wallet`] |
+//! | how long does it take | [`finality`] |
 //! | where do observations come from | [`source`], [`replay`] |
 //! | how does all that meet the world | [`config`], [`net`], [`ask`], [`run`] |
 
@@ -17,6 +18,7 @@ pub mod ask;
 pub mod bundle;
 pub mod config;
 pub mod explain;
+pub mod finality;
 pub mod heads;
 pub mod journal;
 pub mod key_file;

@@ -6,7 +6,7 @@
 //!
 //! It ends when it is stopped, or some time after the source has: receipts of the last reports are waited for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
@@ -22,13 +22,17 @@ use tokio::time::{Instant, MissedTickBehavior};
 use zenoh::Session;
 
 use crate::config::Config;
+use crate::finality::Finality;
 use crate::journal::{FileJournal, Journal, JournalError};
 use crate::net::{self, NetError};
+use crate::outbox::Change;
 use crate::replay::{Reading, ReplayError, When};
 use crate::vehicle::{Input, Output, Sensed, Vehicle};
 
 /// Messages that were heard and not looked at yet.
 const HEARD_MAX: usize = 256;
+/// Times until reports were final that are kept, and reports whose time is still running.
+const TIMES_MAX: usize = 4096;
 /// How often the link is looked at.
 const LINK_EVERY: Duration = Duration::from_millis(250);
 
@@ -63,6 +67,8 @@ pub struct Summary {
     pub refused: u64,
     /// All verified receipts, by outcome.
     pub outcomes: BTreeMap<Outcome, u64>,
+    /// From sealing to the verified receipt, for the last reports of this run.
+    pub finality_ms: Finality,
     /// Reports that still wait; they are on disk.
     pub waiting: usize,
     /// Reports that left a full outbox, or were given up.
@@ -122,6 +128,8 @@ pub async fn run(
         session: None,
         linked: false,
         wake_at: None,
+        sealed_at: BTreeMap::new(),
+        finality_ms: VecDeque::new(),
     };
     for change in &crowded_out {
         shell.journal.record(change)?;
@@ -196,13 +204,25 @@ struct Shell {
     /// What was last seen of the link, for the log.
     linked: bool,
     wake_at: Option<Instant>,
+    /// When the last reports that are not final were sealed.
+    sealed_at: BTreeMap<Sequence, Timestamp>,
+    /// How long the last ones took until they were final.
+    finality_ms: VecDeque<u64>,
 }
 
 impl Shell {
     async fn handle(&mut self, input: Input) -> Result<(), JournalError> {
         for output in self.vehicle.handle(self.clock.now(), input) {
             match output {
-                Output::Store(change) => self.journal.record(&change)?,
+                Output::Store(change) => {
+                    self.journal.record(&change)?;
+                    if let Change::Keep(kept) = change {
+                        if self.sealed_at.len() == TIMES_MAX {
+                            self.sealed_at.pop_first();
+                        }
+                        self.sealed_at.insert(kept.sequence, self.clock.now());
+                    }
+                }
                 Output::Put { topic, bytes } => {
                     if let Some(session) = &self.session
                         && let Err(error) = net::put(session, topic, bytes).await
@@ -211,7 +231,15 @@ impl Shell {
                     }
                 }
                 Output::WakeAt(time) => self.wake_at = Some(self.clock.instant(time)),
-                Output::Finalised { sequence, outcome } => tracing::debug!(%sequence, ?outcome, "final"),
+                Output::Finalised { sequence, outcome } => {
+                    tracing::debug!(%sequence, ?outcome, "final");
+                    if let Some(sealed_at) = self.sealed_at.remove(&sequence) {
+                        if self.finality_ms.len() == TIMES_MAX {
+                            self.finality_ms.pop_front();
+                        }
+                        self.finality_ms.push_back(self.clock.now().since(sealed_at));
+                    }
+                }
                 Output::Paid(payment) => {
                     tracing::info!(epoch = %payment.epoch, amount = %payment.amount, "paid");
                 }
@@ -255,6 +283,7 @@ impl Shell {
             counted,
             refused: counts.finalised.values().sum::<u64>() - counted,
             outcomes: counts.finalised,
+            finality_ms: Finality::of(self.finality_ms.iter().copied().collect()),
             waiting: self.vehicle.waiting(),
             lost: counts.crowded_out + counts.expired,
             paid: Amount::from_micro(counts.paid_micro),

@@ -6,7 +6,9 @@
 //!
 //! The rate limit stands behind the cheap stages and before the costly one: it bounds what is spent on
 //! signatures in one vehicle's name. A resent report costs a look-up and none of the sender's share. Somebody
-//! who signs nothing can still use up a vehicle's share at one unit; other units hear the vehicle, too.
+//! who signs nothing must not use up a vehicle's share: once the vehicle was heard, numbers far from its last
+//! verified one go by a small share of their own. Who forges must guess the number, for vehicles do not hear one
+//! another's reports on secured links. Before a vehicle's very first report a forger can still delay it.
 //!
 //! Memory: two entries of about 200 bytes for each of [`Limits::vehicles_max`], two of 16 bytes for each of
 //! [`Limits::recent_max`].
@@ -35,6 +37,8 @@ pub struct Limits {
     pub recent_max: usize,
     /// What one vehicle may send.
     pub rate: Rate,
+    /// What may be said in its name with numbers that are not near its last verified one.
+    pub odd_rate: Rate,
     /// What is possible on a road.
     pub plausible: plausibility::Limits,
 }
@@ -45,10 +49,17 @@ impl Default for Limits {
             vehicles_max: 16_384,
             recent_max: 131_072,
             rate: Rate::default(),
+            odd_rate: Rate {
+                per_second: 2,
+                burst: 20,
+            },
             plausible: plausibility::Limits::default(),
         }
     }
 }
+
+/// How far apart the numbers of reports may be that a vehicle sends or sends again within a while.
+const NEAR: u64 = 4_096;
 
 /// Why a report is refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -141,7 +152,22 @@ struct Sender {
     /// As enrolled, and the point that it stands for: reckoning that anew costs 10 µs.
     key: (PublicKey, VerifyingKey),
     bucket: Bucket,
+    odd_bucket: Bucket,
+    /// The greatest number with its signature.
+    newest: Option<Sequence>,
     last: Option<Trace>,
+}
+
+impl Sender {
+    /// Takes from the share that a report of this number goes by.
+    fn take(&mut self, now: Now, sequence: Sequence, limits: &Limits) -> bool {
+        let near = |newest: Sequence| newest.0.abs_diff(sequence.0) <= NEAR;
+        if self.newest.is_none_or(near) {
+            self.bucket.take(now.mono_ms, limits.rate)
+        } else {
+            self.odd_bucket.take(now.mono_ms, limits.odd_rate)
+        }
+    }
 }
 
 impl Ear {
@@ -154,7 +180,7 @@ impl Ear {
         }
     }
 
-    /// The stages before the signature; `roll` finds an enrolled vehicle.
+    /// The stages before the signature; `roll` finds an enrolled vehicle, and its newest report on the ledger.
     ///
     /// # Errors
     ///
@@ -163,7 +189,7 @@ impl Ear {
         &mut self,
         now: Now,
         bytes: &[u8],
-        roll: impl Fn(KeyId) -> Option<&'a Vehicle>,
+        roll: impl Fn(KeyId) -> Option<(&'a Vehicle, Option<Sequence>)>,
     ) -> Result<Admitted, Refusal> {
         let report: SignedReport = decode(bytes)?;
         let Report {
@@ -172,15 +198,17 @@ impl Ear {
         if !report.message.is_valid() {
             return Err(Refusal::OutOfBounds { vehicle, sequence });
         }
-        let enrolled = roll(vehicle)
-            .filter(|enrolled| !enrolled.revoked)
+        let (enrolled, newest) = roll(vehicle)
+            .filter(|(enrolled, _)| !enrolled.revoked)
             .ok_or(Refusal::NotEnrolled(vehicle))?;
         if self.heard.contains(&(vehicle, sequence)) {
             return Err(Refusal::HeardBefore { vehicle, sequence });
         }
-        let rate = self.limits.rate;
+        let limits = self.limits;
+        let rate = limits.rate;
         let sender = self.sender(now, vehicle, enrolled.key)?;
-        if !sender.bucket.take(now.mono_ms, rate) {
+        sender.newest = sender.newest.max(newest);
+        if !sender.take(now, sequence, &limits) {
             return Err(Refusal::TooOften { vehicle, rate });
         }
         Ok(Admitted {
@@ -211,6 +239,7 @@ impl Ear {
             })?;
         self.heard.insert((vehicle, sequence), ());
         if let Some(sender) = self.senders.touch(&vehicle) {
+            sender.newest = sender.newest.max(Some(sequence));
             sender.last = Some(trace);
         }
         Ok(report)
@@ -227,6 +256,8 @@ impl Ear {
             let sender = Sender {
                 key: (key, point),
                 bucket: Bucket::full(now.mono_ms, self.limits.rate),
+                odd_bucket: Bucket::full(now.mono_ms, self.limits.odd_rate),
+                newest: None,
                 last: None,
             };
             self.senders.insert(vehicle, sender);
@@ -279,7 +310,7 @@ mod tests {
         let find = |id: KeyId| {
             (0..10)
                 .position(|seed| samples::vehicle_key(seed).key_id() == id)
-                .map(|at| &roll[at])
+                .map(|at| (&roll[at], None))
         };
         let admitted = ear.admit(now, bytes, find).map_err(|refusal| refusal.label())?;
         let verified = verify(&samples::chain(), vec![admitted]).remove(0);
@@ -338,6 +369,35 @@ mod tests {
         assert_eq!(heard(1, 3, 0), Some("too_often"));
         assert_eq!(heard(2, 1, 0), None);
         assert_eq!(heard(1, 3, 1000), None);
+    }
+
+    #[test]
+    fn forgeries_in_a_vehicles_name_do_not_use_up_its_share() {
+        let limits = Limits {
+            rate: Rate {
+                per_second: 1,
+                burst: 3,
+            },
+            odd_rate: Rate {
+                per_second: 0,
+                burst: 2,
+            },
+            ..Limits::default()
+        };
+        let mut ear = Ear::new(limits);
+        let mut heard = |mut report: SignedReport, forged: bool| {
+            report.signature.0[5] ^= u8::from(forged);
+            hear(&mut ear, AT, &encode(&report)).err()
+        };
+        let numbered = |sequence| samples::report(1, sequence).into_signed();
+        assert_eq!(heard(numbered(10_000), false), None);
+        for forged in 0..2 {
+            assert_eq!(heard(numbered(1_000_000 + forged), true), Some("bad_signature"));
+        }
+        assert_eq!(heard(numbered(1_000_002), true), Some("too_often"));
+        assert_eq!(heard(numbered(10_001), false), None, "its own share is untouched");
+        // An old one that is sent again goes by it, too.
+        assert_eq!(heard(numbered(9_999), false), None);
     }
 
     #[test]

@@ -193,7 +193,8 @@ impl Unit {
         let members: Vec<Address> = view.members().iter().map(|(address, _)| address).collect();
         let mut admitted = Vec::with_capacity(messages.len());
         for message in messages {
-            match self.ear.admit(now, message, |id| view.state().vehicle(&id)) {
+            let roll = |id| Some((view.state().vehicle(&id)?, view.state().newest_report(&id)));
+            match self.ear.admit(now, message, roll) {
                 Ok(report) => admitted.push(report),
                 Err(refusal) => self.refuse(&refusal),
             }

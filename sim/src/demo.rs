@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use milepost_incentives::Genesis;
+use milepost_obu::finality::Finality;
 use milepost_obu::source::FcdReader;
 use milepost_wire::output::Outcome;
 use milepost_wire::{Amount, Cell, Hash, KeyId, SecretKey, Timestamp};
@@ -515,7 +516,7 @@ fn gather(
         ledger: LedgerFigures {
             height,
             blocks_per_minute: figures::round(height as f64 / chain_minutes),
-            finality_ms: figures::finality(tally.finality_ms.clone()),
+            finality_ms: Finality::of(tally.finality_ms.clone()),
             bytes,
             reports_per_block: figures::round(executed as f64 / height.max(1) as f64),
         },

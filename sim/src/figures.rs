@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use milepost_obu::finality::Finality;
 use milepost_wire::{Address, Hash};
 use serde::Serialize;
 use serde_json::Value;
@@ -139,17 +140,6 @@ pub struct LedgerFigures {
     pub bytes: u64,
     /// Reports in a block, on average.
     pub reports_per_block: f64,
-}
-
-/// A distribution of milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Finality {
-    /// Half took no longer.
-    pub p50: u64,
-    /// 99 of 100 took no longer.
-    pub p99: u64,
-    /// None took longer.
-    pub max: u64,
 }
 
 /// What must hold.
@@ -323,21 +313,6 @@ pub fn gini(paid: impl Iterator<Item = f64>) -> f64 {
         .map(|(rank, paid)| (2.0 * rank as f64 - count + 1.0) * paid)
         .sum();
     round(weighted / (count * sum))
-}
-
-/// The distribution of these milliseconds.
-pub fn finality(mut ms: Vec<u64>) -> Finality {
-    ms.sort_unstable();
-    let at = |permille: usize| {
-        ms.get((ms.len().saturating_sub(1) * permille).div_ceil(1000))
-            .copied()
-            .unwrap_or(0)
-    };
-    Finality {
-        p50: at(500),
-        p99: at(990),
-        max: at(1000),
-    }
 }
 
 /// Four decimals: a hundredth of a per cent, or four inches an hour.
@@ -704,18 +679,5 @@ mod tests {
         assert_eq!(gini([3.0; 5].into_iter()), 0.0);
         assert_eq!(gini([0.0, 0.0, 0.0, 8.0].into_iter()), 0.75);
         assert_eq!(gini(std::iter::empty()), 0.0);
-    }
-
-    #[test]
-    fn percentiles_are_of_what_was_measured() {
-        assert_eq!(
-            finality((1..=101).collect()),
-            Finality {
-                p50: 51,
-                p99: 100,
-                max: 101
-            }
-        );
-        assert_eq!(finality(vec![]), Finality::default());
     }
 }

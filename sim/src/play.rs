@@ -7,13 +7,13 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
+use milepost_obu::finality::Finality;
 use milepost_obu::source::FcdReader;
 use milepost_wire::Consortium;
 use milepost_wire::link::TlsFiles;
 use serde_json::json;
 
 use crate::demo::{self, Usage};
-use crate::figures;
 use crate::player::{Picture, Player, wall};
 use crate::progress;
 use crate::world::fcd;
@@ -122,7 +122,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         bar.finish();
         done
     })?;
-    let finality = figures::finality(tally.finality_ms);
+    let finality = Finality::of(tally.finality_ms);
     let finalised: u64 = tally.finalised.values().sum();
     if options.json {
         let told = json!({

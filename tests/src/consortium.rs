@@ -278,6 +278,15 @@ impl Consortium {
         process.is_some_and(|process| matches!(process.try_wait(), Ok(None)))
     }
 
+    /// A member's resident memory, in kB.
+    pub fn resident_kb(&self, nth: usize) -> u64 {
+        let path = format!("/proc/{}/status", self.process(nth).id());
+        let status = std::fs::read_to_string(path).expect("it is running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kb = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kb.and_then(|kb| kb.parse().ok()).expect("Linux tells it so")
+    }
+
     /// All that a member ever logged.
     pub fn log(&self, nth: usize) -> String {
         let bytes = std::fs::read(&self.members[nth].log).unwrap_or_default();

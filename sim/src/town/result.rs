@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use milepost_node::ledger::Ledger;
 use milepost_node::store::{Memory, Store as _};
+use milepost_obu::finality::Finality;
 use milepost_wire::output::Outcome;
 use milepost_wire::state::Q;
 use milepost_wire::{Cell, Hash, Height};
@@ -218,7 +219,7 @@ impl Town<'_> {
         LedgerFigures {
             height,
             blocks_per_minute: figures::round(height as f64 / minutes),
-            finality_ms: figures::finality(self.watch.finality_ms.clone()),
+            finality_ms: Finality::of(self.watch.finality_ms.clone()),
             bytes: self.watch.bytes,
             reports_per_block: figures::round(self.watch.executed() as f64 / height.max(1) as f64),
         }
