@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use milepost_wire::output::{Bond, EpochClosed, Fate, Item, Outcome, Output, Payment, Score};
+use milepost_wire::payout;
 use milepost_wire::time::Epoch;
 use milepost_wire::{Address, Amount, KeyId, Sequence};
 
@@ -25,6 +26,7 @@ pub struct Audit {
     counted: BTreeSet<(KeyId, Sequence)>,
     scored: BTreeSet<(Epoch, KeyId, Item)>,
     points: BTreeMap<(Epoch, KeyId), i64>,
+    presence: BTreeMap<(Epoch, KeyId), u64>,
     payments: Vec<Payment>,
     services: Vec<Service>,
     to_operators: Vec<u64>,
@@ -120,6 +122,7 @@ impl Audit {
             counted: BTreeSet::new(),
             scored: BTreeSet::new(),
             points: BTreeMap::new(),
+            presence: BTreeMap::new(),
             payments: Vec::new(),
             services: Vec::new(),
             to_operators: Vec::new(),
@@ -214,6 +217,8 @@ impl Audit {
         }
         let points = self.points.entry((epoch, vehicle)).or_default();
         *points = points.saturating_add(expected);
+        let presence = self.presence.entry((epoch, vehicle)).or_default();
+        *presence = presence.saturating_add(score.presence.into());
         Ok(())
     }
 
@@ -238,8 +243,13 @@ impl Audit {
                     paid,
                 });
             }
-            let credit = payment.debt.saturating_add(payment.points).max(0) as u64;
-            payment.useful = times(credit, payment.multiplier.into());
+            payment.useful = payout::useful(payment.debt, payment.points, payment.multiplier);
+            payment.presence = self.presence.remove(&(epoch, vehicle)).unwrap_or(0);
+            payment.base = if payment.useful > 0 {
+                times(payment.presence, payment.multiplier.into())
+            } else {
+                0
+            };
             let squared = times(payment.reputation.into(), payment.reputation.into());
             if payment.multiplier != 0 {
                 payment.multiplier = narrow(squared);

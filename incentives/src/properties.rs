@@ -4,6 +4,7 @@
 //! transfers between them, block after block; after each block every promise is checked.
 
 use milepost_wire::output::{Outcome, Output, Payment, Receipt};
+use milepost_wire::payout::adds_up;
 use milepost_wire::state::{Ground, Q, Quarantine};
 use milepost_wire::time::Epoch;
 use milepost_wire::transaction::Action;
@@ -32,6 +33,7 @@ fn quick() -> Params {
         items_max: 6,
         evaluated_min: 3,
         reward_per_hour_micro: 90_000_000_007,
+        vest_epochs: 5,
         ..Params::default()
     }
 }
@@ -326,11 +328,35 @@ fn useful_reports_are_paid_and_everything_is_explained() {
     let mut audit = Audit::new(&town.genesis.params);
     let outputs = quiet_story(&town, &mut state, |_, _| {});
     assert_eq!(audit.read(&outputs), Ok(()));
+    for payment in payments(&outputs) {
+        let (epoch, vehicle) = (payment.epoch, payment.vehicle);
+        let scores = outputs.iter().filter_map(|output| match output {
+            Output::Score(score) if (score.epoch, score.vehicle) == (epoch, vehicle) => Some(score),
+            _ => None,
+        });
+        let closed = outputs.iter().find_map(|output| match output {
+            Output::EpochClosed(closed) if closed.epoch == epoch => Some(closed),
+            _ => None,
+        });
+        let closed = closed.expect("the epoch was closed");
+        assert!(adds_up(scores.clone(), payment, closed), "{payment:?}");
+        let mut wrong = *payment;
+        wrong.amount = Amount::from_micro(payment.amount.micro() + 1);
+        assert!(!adds_up(scores.clone(), &wrong, closed), "one micro-token more");
+        assert!(
+            scores.clone().count() == 0 || !adds_up(scores.skip(1), payment, closed),
+            "a line less"
+        );
+    }
     let paid = payments(&outputs)
         .filter(|payment| payment.amount > Amount::ZERO)
         .count();
     assert!(paid >= 3, "{outputs:#?}");
-    assert_ne!(state.books().payout_root, milepost_wire::Hash::ZERO);
+    assert_ne!(
+        state.payout_tree().root(),
+        milepost_wire::Hash::ZERO,
+        "some has vested"
+    );
     assert_eq!(state.check(), Ok(()));
 }
 

@@ -43,6 +43,11 @@ pub(crate) fn write(state: &mut State, line: &Line, outputs: &mut Vec<Output>) {
     let kappa = score::kappa(groups);
     let worth = score::worth(line.need, line.share, line.freshness, kappa);
     let points = score::points(worth, line.judged.quality);
+    let least = state.params().reputation_base;
+    let well_reputed = state
+        .vehicle(&vehicle)
+        .is_some_and(|vehicle| vehicle.standing.reputation() >= least);
+    let presence = if well_reputed { worth } else { 0 };
     outputs.push(Output::Score(Score {
         epoch,
         vehicle,
@@ -60,16 +65,13 @@ pub(crate) fn write(state: &mut State, line: &Line, outputs: &mut Vec<Output>) {
         freshness: narrow(line.freshness),
         worth: narrow(worth),
         points,
+        presence: narrow(presence),
     }));
 
-    let least = state.params().reputation_base;
-    let well_reputed = state
-        .vehicle(&vehicle)
-        .is_some_and(|vehicle| vehicle.standing.reputation() >= least);
     let key = TallyKey { epoch, vehicle };
     let mut tally = state.open.tallies.get(&key).copied().unwrap_or_default();
     tally.points = tally.points.saturating_add(points);
-    tally.base = tally.base.saturating_add(if well_reputed { worth } else { 0 });
+    tally.base = tally.base.saturating_add(presence);
     tally.evaluated = tally.evaluated.saturating_add(u32::from(line.others.is_some()));
     tally.good = tally.good.saturating_add(u32::from(line.judged.good));
     tally.bad = tally.bad.saturating_add(u32::from(line.judged.bad));

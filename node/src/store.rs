@@ -19,6 +19,9 @@ use milepost_wire::{Block, Cell, Certificate, Hash, Height, KeyId, Kind, SignedB
 /// Where an output stands: the block's height, and the output's index in it.
 pub type Place = (Height, u32);
 
+/// Stands for all vehicles: what concerns each of them is found under it.
+pub const EVERYBODY: KeyId = KeyId([0; 8]);
+
 /// A key and its value, as the store has them.
 pub type Entry = (Vec<u8>, Vec<u8>);
 
@@ -159,7 +162,8 @@ pub trait Store: Send + 'static {
     /// [`StoreError`].
     fn outputs(&self, height: Height) -> Result<Option<Vec<Output>>, StoreError>;
 
-    /// Where a vehicle's scores and payment of an epoch stand, in the order of blocks.
+    /// Where a vehicle's scores, bonds and payment of an epoch stand, in the order of blocks; for [`EVERYBODY`], the
+    /// epoch's sums.
     ///
     /// # Errors
     ///

@@ -10,11 +10,12 @@ use milepost_wire::certificate::Head;
 use milepost_wire::output::Output;
 use milepost_wire::proof::{OutputsProof, StateProof};
 use milepost_wire::state::StateKey;
-use milepost_wire::{Block, Certificate, Hash, Height, Members, encode, merkle};
+use milepost_wire::time::Epoch;
+use milepost_wire::{Block, Certificate, Hash, Height, KeyId, Members, encode, merkle};
 
 use crate::batch::VerifiedBatch;
 use crate::ledger::Ledger;
-use crate::store::{Place, Store, StoreError};
+use crate::store::{EVERYBODY, Place, Store, StoreError};
 
 /// The ledger after a block.
 #[derive(Clone)]
@@ -159,6 +160,18 @@ impl View {
             path,
         })
     }
+}
+
+/// Where all stands that a vehicle's pay for an epoch follows from: its scores, bonds and payment, and the epoch's sums.
+///
+/// # Errors
+///
+/// [`StoreError`].
+pub fn explanation(store: &impl Store, vehicle: KeyId, epoch: Epoch) -> Result<Vec<Place>, StoreError> {
+    let mut places = store.explanation(vehicle, epoch)?;
+    places.extend(store.explanation(EVERYBODY, epoch)?);
+    places.sort_unstable();
+    Ok(places)
 }
 
 /// The outputs at `places` with their proofs, one proof per block, in the order of blocks. Cost: reading and

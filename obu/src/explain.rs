@@ -1,6 +1,7 @@
 //! Why was this vehicle paid so much for this epoch?
 //!
-//! In: verified outputs. Out: every score of the epoch, the payment, and whether the scores add up to it. Several
+//! In: verified outputs. Out: every score of the epoch, the bonds that were at stake, the payment with the epoch's sums,
+//! and whether the scores add up to it, to the last micro-token ([`adds_up`]). Several
 //! units may show parts of it, or the same twice: an output counts once, by its block and its place there.
 //!
 //! The ledger reckons in [`Q`]ths; tables show decimals, JSON the ledger's own integers.
@@ -10,7 +11,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use milepost_wire::output::{Output, Payment, Score};
+use milepost_wire::output::{Bond, EpochClosed, Fate, Output, Payment, Score};
+use milepost_wire::payout::adds_up;
 use milepost_wire::state::Q;
 use milepost_wire::time::Epoch;
 use milepost_wire::{Height, KeyId};
@@ -24,6 +26,9 @@ pub struct Explanation {
     /// By block and place, so that each counts once.
     scores: BTreeMap<(Height, u32), Score>,
     payment: Option<(Height, Payment)>,
+    closed: Option<EpochClosed>,
+    /// Bonds and quarantines, by block and place.
+    events: BTreeMap<(Height, u32), Output>,
 }
 
 impl Explanation {
@@ -34,6 +39,8 @@ impl Explanation {
             epoch,
             scores: BTreeMap::new(),
             payment: None,
+            closed: None,
+            events: BTreeMap::new(),
         }
     }
 
@@ -46,6 +53,12 @@ impl Explanation {
             }
             Output::Payment(payment) if (payment.vehicle, payment.epoch) == (self.vehicle, self.epoch) => {
                 self.payment = Some((height, *payment));
+            }
+            Output::EpochClosed(closed) if closed.epoch == self.epoch => self.closed = Some(*closed),
+            Output::Bond(Bond { epoch, .. }) | Output::Quarantined { epoch, .. }
+                if output.vehicle() == Some(self.vehicle) && *epoch == self.epoch =>
+            {
+                self.events.insert((height, index), output.clone());
             }
             _ => {}
         }
@@ -63,7 +76,7 @@ impl Explanation {
 
     /// Whether nothing was shown.
     pub fn is_empty(&self) -> bool {
-        self.scores.is_empty() && self.payment.is_none()
+        self.scores.is_empty() && self.payment.is_none() && self.events.is_empty()
     }
 
     /// The sum of the scores' points, in [`Q`].
@@ -71,11 +84,11 @@ impl Explanation {
         self.scores.values().map(|score| i128::from(score.points)).sum()
     }
 
-    /// Whether the scores' points are the payment's. If not, a score is missing: an honest ledger pays for no other
-    /// reason.
+    /// Whether the payment follows from the scores and the epoch's sums, to the last micro-token. If not, something is
+    /// missing: an honest ledger pays for no other reason.
     pub fn adds_up(&self) -> bool {
-        self.payment()
-            .is_some_and(|payment| i128::from(payment.points) == self.points())
+        let paid = self.payment().zip(self.closed.as_ref());
+        paid.is_some_and(|(payment, closed)| adds_up(self.scores(), payment, closed))
     }
 }
 
@@ -91,6 +104,8 @@ impl Serialize for Explanation {
             points: i128,
             height: Option<Height>,
             payment: Option<&'a Payment>,
+            sums: Option<&'a EpochClosed>,
+            events: Vec<&'a Output>,
             scores: Vec<&'a Score>,
         }
         Shown {
@@ -103,6 +118,8 @@ impl Serialize for Explanation {
             points: self.points(),
             height: self.payment.map(|(height, _)| height),
             payment: self.payment(),
+            sums: self.closed.as_ref(),
+            events: self.events.values().collect(),
             scores: self.scores().collect(),
         }
         .serialize(serializer)
@@ -170,9 +187,56 @@ impl fmt::Display for Explanation {
                 )?;
                 writeln!(
                     f,
+                    "presence {} times {}: base {}",
+                    fixed(i128::from(payment.presence)),
+                    decimal(payment.multiplier),
+                    fixed(i128::from(payment.base)),
+                )?;
+                if let Some(closed) = &self.closed {
+                    let purse = &closed.purse;
+                    writeln!(
+                        f,
+                        "by use: {} of {} useful points share {} tokens, at most {} a point",
+                        fixed(i128::from(payment.useful)),
+                        fixed(i128::from(closed.useful_total)),
+                        purse.by_use,
+                        purse.point_max,
+                    )?;
+                    writeln!(
+                        f,
+                        "by presence: {} of {} base points share {} tokens; at most {} for one vehicle",
+                        fixed(i128::from(payment.base)),
+                        fixed(i128::from(closed.base_total)),
+                        purse.by_base,
+                        purse.vehicle_max,
+                    )?;
+                }
+                writeln!(
+                    f,
                     "paid {} tokens: {} by use, {} by presence",
                     payment.amount, payment.by_use, payment.by_base
                 )?;
+            }
+        }
+        for event in self.events.values() {
+            match event {
+                Output::Bond(bond) => writeln!(
+                    f,
+                    "bond on {} in slot {}: {} tokens {}",
+                    bond.item.cell,
+                    bond.item.slot,
+                    bond.amount,
+                    match bond.fate {
+                        Fate::Locked => "locked",
+                        Fate::Returned => "returned",
+                        Fate::Burned => "burned",
+                        Fate::Awarded { .. } => "awarded, for driving by in silence",
+                    }
+                )?,
+                Output::Quarantined { ground, slashed, .. } => {
+                    writeln!(f, "quarantined ({ground:?}), {slashed} tokens slashed")?;
+                }
+                _ => {}
             }
         }
         write!(f, "verified: true, adds up: {}", self.adds_up())
@@ -197,6 +261,7 @@ mod tests {
     use crate::light::LightClient;
     use crate::testing::Town;
     use milepost_wire::output::Item;
+    use milepost_wire::payout::Purse;
     use milepost_wire::time::Slot;
     use milepost_wire::{Amount, Cell, Kind};
 
@@ -224,6 +289,7 @@ mod tests {
             freshness: 60_000,
             worth: 120_000,
             points,
+            presence: 120_000,
         })
     }
 
@@ -236,10 +302,31 @@ mod tests {
             reputation: 65_536,
             multiplier: 65_536,
             useful: points as u64,
-            base: 7,
+            presence: 240_000,
+            base: 240_000,
             by_use: Amount::from_micro(1_500_000),
             by_base: Amount::from_micro(20),
             amount: Amount::from_micro(1_500_020),
+        })
+    }
+
+    fn closed() -> Output {
+        Output::EpochClosed(EpochClosed {
+            epoch: Epoch(2),
+            minted: Amount::from_micro(10_000_000),
+            to_vehicles: Amount::from_micro(1_500_020),
+            to_operators: Amount::ZERO,
+            to_treasury: Amount::ZERO,
+            carry: Amount::ZERO,
+            purse: Purse {
+                by_use: Amount::from_micro(3_000_000),
+                by_base: Amount::from_micro(40),
+                point_max: Amount::from_micro(9_000_000),
+                vehicle_max: Amount::from_micro(9_000_000),
+            },
+            useful_total: 100_000,
+            base_total: 480_000,
+            payout_root: milepost_wire::Hash::ZERO,
         })
     }
 
@@ -248,7 +335,7 @@ mod tests {
         let town = Town::new(4);
         let mut light = LightClient::new(town.consortium(), 4);
         let scores = town.outputs_proof(3, &[score(1, 60_000), score(2, -10_000)]);
-        let paid = town.outputs_proof(5, &[payment(50_000)]);
+        let paid = town.outputs_proof(5, &[payment(50_000), closed()]);
         let proofs = [scores.clone(), paid, scores];
         let explanation = light.explanation(VEHICLE, Epoch(2), &proofs).unwrap();
         assert_eq!(explanation.scores().len(), 2);
@@ -269,7 +356,9 @@ mod tests {
     fn a_score_that_is_kept_back_shows() {
         let town = Town::new(4);
         let mut light = LightClient::new(town.consortium(), 4);
-        let outputs = [score(1, 60_000), score(2, -10_000), payment(50_000)];
+        let outputs = [score(1, 60_000), score(2, -10_000), payment(50_000), closed()];
+        let whole = town.outputs_proof(2, &outputs);
+        assert!(light.explanation(VEHICLE, Epoch(2), &[whole]).unwrap().adds_up());
         let mut proof = town.outputs_proof(3, &outputs);
         proof.outputs.remove(1);
         let explanation = light.explanation(VEHICLE, Epoch(2), &[proof]).unwrap();

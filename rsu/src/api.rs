@@ -34,7 +34,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use milepost_node::store::{Store, StoreError};
-use milepost_wire::output::{Output, Payment, Score};
+use milepost_node::view::explanation;
+use milepost_wire::output::{EpochClosed, Output, Payment, Score};
+use milepost_wire::payout::adds_up;
 use milepost_wire::state::Vehicle;
 use milepost_wire::time::Epoch;
 use milepost_wire::{
@@ -364,34 +366,32 @@ async fn explain(State(served): State<Arc<Served>>, path: Asked<(String, String)
     let epoch = Epoch(parse(&epoch, "an epoch such as 3")?);
     read(served, move |served| {
         let (mut scores, mut payment) = (Vec::<Score>::new(), None::<Payment>);
-        let mut paid_in = None;
-        for (height, index) in served.store.explanation(vehicle, epoch)? {
+        let (mut paid_in, mut closed, mut events) = (None, None::<EpochClosed>, Vec::<Output>::new());
+        for (height, index) in explanation(&served.store, vehicle, epoch)? {
             let outputs = served.store.outputs(height)?.unwrap_or_default();
             match outputs.get(index as usize) {
                 Some(Output::Score(score)) => scores.push(*score),
                 Some(Output::Payment(found)) => (payment, paid_in) = (Some(*found), Some(height)),
+                Some(Output::EpochClosed(found)) => closed = Some(*found),
+                Some(event @ (Output::Bond(_) | Output::Quarantined { .. })) => events.push(event.clone()),
                 _ => {}
             }
         }
-        let adds_up = payment.as_ref().map(|payment| adds_up(&scores, payment));
+        let adds_up = payment
+            .zip(closed)
+            .map(|(payment, closed)| adds_up(&scores, &payment, &closed));
         Ok(Ok(Json(json!({
             "vehicle": vehicle,
             "epoch": epoch,
             "lines": scores,
             "payment": payment,
+            "sums": closed,
+            "events": events,
             "height": paid_in,
             "adds_up": adds_up,
         }))))
     })
     .await
-}
-
-/// Whether a payment is what its lines come to: the points are theirs, and the amount is at most its two parts
-/// (less where the cap takes from it).
-fn adds_up(scores: &[Score], payment: &Payment) -> bool {
-    let points: i128 = scores.iter().map(|score| i128::from(score.points)).sum();
-    let parts = payment.by_use.checked_add(payment.by_base);
-    points == i128::from(payment.points) && parts.is_some_and(|parts| payment.amount <= parts)
 }
 
 async fn transaction(

@@ -5,7 +5,7 @@
 //! | `q/account/<address>` | a [`StateProof`](milepost_wire::proof::StateProof) of the newest ledger |
 //! | `q/vehicle/<key id>` | likewise |
 //! | `q/picture?bbox=W,S,E,N` | [`OutputsProof`](milepost_wire::proof::OutputsProof)s of the newest estimates, one a reply |
-//! | `q/explain/<key id>/<epoch>` | [`OutputsProof`](milepost_wire::proof::OutputsProof)s of scores and payment, one a reply |
+//! | `q/explain/<key id>/<epoch>` | [`OutputsProof`](milepost_wire::proof::OutputsProof)s of scores, bonds, payment and the epoch's sums, one a reply |
 //!
 //! Everything is proved, so it does not matter which unit answers. What cannot be understood gets an error
 //! reply. Bounded: [`ASKED_MAX`] questions wait, further ones are dropped; a picture has at most
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use milepost_node::store::Store;
-use milepost_node::view::prove_outputs;
+use milepost_node::view::{explanation, prove_outputs};
 use milepost_wire::proof::OutputsProof;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
@@ -98,10 +98,7 @@ fn proofs(served: &Served, key: &str, parameters: &str) -> Result<Vec<Vec<u8>>, 
         ["picture"] => picture_proofs(served, parameters),
         ["explain", vehicle, epoch] => {
             let (vehicle, epoch) = (parse(vehicle)?, Epoch(parse(epoch)?));
-            let places = served
-                .store
-                .explanation(vehicle, epoch)
-                .map_err(|error| error.to_string())?;
+            let places = explanation(&served.store, vehicle, epoch).map_err(|error| error.to_string())?;
             outputs_proofs(served, &places)
         }
         _ => Err("expected account/ADDRESS, vehicle/KEYID, picture or explain/KEYID/EPOCH".into()),

@@ -9,6 +9,7 @@
 //! | who speaks | [`identity`], [`signed`], [`many`], [`member`] |
 //! | what is said | [`observation`], [`report`], [`batch`], [`transaction`] |
 //! | what is agreed | [`block`], [`vote`], [`output`], [`state`] |
+//! | how do points become pay | [`payout`] |
 //! | why believe it | [`merkle`], [`tree`], [`certificate`], [`proof`] |
 //! | how does it travel | [`codec`], [`topic`], [`link`] |
 
@@ -26,6 +27,7 @@ pub mod member;
 pub mod merkle;
 pub mod observation;
 pub mod output;
+pub mod payout;
 pub mod proof;
 pub mod report;
 pub mod signed;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::codec::Message;
+use crate::payout::Purse;
 use crate::state::Ground;
 use crate::time::{Epoch, Slot};
 use crate::{Address, Amount, Cell, Hash, KeyId, Kind, Sequence, encode, merkle};
@@ -162,6 +163,8 @@ pub struct Score {
     pub worth: u32,
     /// `v · q`.
     pub points: i64,
+    /// What counts as presence: `v`, where the vehicle was well reputed.
+    pub presence: u32,
 }
 
 /// What one vehicle was paid for an epoch. Fractions and points are in [`crate::state::Q`].
@@ -181,7 +184,9 @@ pub struct Payment {
     pub multiplier: u32,
     /// `max(0, debt + points) · multiplier`.
     pub useful: u64,
-    /// The worth of its well-reputed reports, times the multiplier.
+    /// The worth of its well-reputed reports: the sum of its scores' presence.
+    pub presence: u64,
+    /// `presence · multiplier`; 0 for whom was of no use.
     pub base: u64,
     /// Micro-tokens by usefulness.
     pub by_use: Amount,
@@ -206,6 +211,8 @@ pub struct EpochClosed {
     pub to_treasury: Amount,
     /// Left for the next epoch.
     pub carry: Amount,
+    /// What vehicles shared.
+    pub purse: Purse,
     /// All vehicles' useful points.
     pub useful_total: u64,
     /// All vehicles' base points.

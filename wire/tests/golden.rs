@@ -14,6 +14,7 @@ use milepost_wire::certificate::Head;
 use milepost_wire::output::{
     self, Bond, EpochClosed, Estimate, Fate, Item, Outcome, Payment, Receipt, Score,
 };
+use milepost_wire::payout::Purse;
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
 use milepost_wire::state::{
     Account, Books, Ground, Operator, Quarantine, Road, Standing, StateKey, Vehicle, Vesting,
@@ -249,6 +250,7 @@ fn outputs() -> [(&'static str, Output); 17] {
                 freshness: 65_000,
                 worth: 65_000,
                 points: -39_672,
+                presence: 65_000,
             }),
         ),
         (
@@ -261,6 +263,7 @@ fn outputs() -> [(&'static str, Output); 17] {
                 reputation: 60_000,
                 multiplier: 54_931,
                 useful: 834_000,
+                presence: 23_860,
                 base: 20_000,
                 by_use: Amount::from_micro(70_000),
                 by_base: Amount::from_micro(3_000),
@@ -286,6 +289,12 @@ fn outputs() -> [(&'static str, Output); 17] {
                 to_operators: Amount::from_micro(200_000),
                 to_treasury: Amount::from_micro(150_000),
                 carry: Amount::from_micro(50_000),
+                purse: Purse {
+                    by_use: Amount::from_micro(630_000),
+                    by_base: Amount::from_micro(70_000),
+                    point_max: Amount::from_micro(10_000),
+                    vehicle_max: Amount::from_micro(7_000),
+                },
                 useful_total: 9_000_000,
                 base_total: 400_000,
                 payout_root: digest("payout root"),

@@ -8,6 +8,7 @@ use milepost_wire::certificate::Head;
 use milepost_wire::codec::decode_within;
 use milepost_wire::merkle::Path;
 use milepost_wire::output::EpochClosed;
+use milepost_wire::payout::Purse;
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
 use milepost_wire::state::{Ground, Quarantine, Standing, StateKey, Vehicle, Vesting};
 use milepost_wire::time::Epoch;
@@ -80,6 +81,12 @@ fn longest_output() -> (Output, Path) {
         to_operators: amount,
         to_treasury: amount,
         carry: amount,
+        purse: Purse {
+            by_use: Amount::from_micro(u64::MAX),
+            by_base: Amount::from_micro(u64::MAX),
+            point_max: Amount::from_micro(u64::MAX),
+            vehicle_max: Amount::from_micro(u64::MAX),
+        },
         useful_total: u64::MAX,
         base_total: u64::MAX,
         payout_root: HASH,
@@ -237,17 +244,17 @@ fn a_value_of_the_state_has_room() {
 
 #[test]
 fn proofs_hold_as_many_of_the_longest_outputs_as_they_may() {
-    assert_eq!(len_of(&longest_output().0), 93);
+    assert_eq!(len_of(&longest_output().0), 125);
     let proof = OutputsProof {
         head: largest_head(),
         outputs: vec![longest_output(); OutputsProof::OUTPUTS_MAX],
     };
-    assert_eq!(len_of(&proof), 3_079_018);
+    assert_eq!(len_of(&proof), 3_210_090);
     let notice = ReceiptNotice {
         height: Height(u64::MAX),
         outputs: vec![longest_output(); ReceiptNotice::OUTPUTS_MAX],
     };
-    assert_eq!(len_of(&notice), 47_952);
+    assert_eq!(len_of(&notice), 50_000);
 }
 
 #[test]

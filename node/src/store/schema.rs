@@ -100,6 +100,9 @@ pub(super) fn index(output: &Output, place: Place) -> Option<Index> {
     match output {
         Output::Score(score) => explain(score.vehicle, score.epoch),
         Output::Payment(payment) => explain(payment.vehicle, payment.epoch),
+        Output::EpochClosed(closed) => explain(super::EVERYBODY, closed.epoch),
+        Output::Bond(bond) => explain(output.vehicle()?, bond.epoch),
+        Output::Quarantined { vehicle, epoch, .. } => explain(*vehicle, *epoch),
         Output::Estimate(estimate) => Some(Index::Picture(picture(estimate.item.cell, estimate.item.kind))),
         _ => None,
     }

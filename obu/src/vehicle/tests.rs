@@ -261,6 +261,7 @@ fn a_payment_is_told_once() {
         reputation: 1,
         multiplier: 1,
         useful: 1,
+        presence: 0,
         base: 1,
         by_use: Amount::from_micro(7),
         by_base: Amount::ZERO,

@@ -7,6 +7,7 @@ use milepost_wire::batch::BatchRef;
 use milepost_wire::certificate::Head;
 use milepost_wire::merkle::Path;
 use milepost_wire::output::{Bond, EpochClosed, Estimate, Fate, Item, Outcome, Payment, Receipt, Score};
+use milepost_wire::payout::Purse;
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
 use milepost_wire::state::{
     Account, Books, Ground, Operator, Quarantine, Road, Standing, StateKey, Vehicle, Vesting,
@@ -273,6 +274,18 @@ pub fn outcome() -> impl Strategy<Value = Outcome> {
     ])
 }
 
+pub fn purse() -> impl Strategy<Value = Purse> {
+    any::<[u64; 4]>().prop_map(|amounts| {
+        let [by_use, by_base, point_max, vehicle_max] = amounts.map(Amount::from_micro);
+        Purse {
+            by_use,
+            by_base,
+            point_max,
+            vehicle_max,
+        }
+    })
+}
+
 pub fn an_output() -> impl Strategy<Value = Output> {
     let receipt = (key_id(), any::<u64>(), outcome()).prop_map(|(vehicle, sequence, outcome)| {
         Output::Receipt(Receipt {
@@ -300,12 +313,22 @@ pub fn an_output() -> impl Strategy<Value = Output> {
         key_id(),
         item(),
         any::<[i32; 4]>(),
-        any::<[u32; 8]>(),
+        any::<[u32; 9]>(),
         any::<i64>(),
     )
         .prop_map(
             |(epoch, vehicle, item, [value, before, others, quality], of_q, points)| {
-                let [agreement, anywhere, groups, kappa, need, share, freshness, worth] = of_q;
+                let [
+                    agreement,
+                    anywhere,
+                    groups,
+                    kappa,
+                    need,
+                    share,
+                    freshness,
+                    worth,
+                    presence,
+                ] = of_q;
                 Output::Score(Score {
                     epoch: Epoch(epoch),
                     vehicle,
@@ -323,6 +346,7 @@ pub fn an_output() -> impl Strategy<Value = Output> {
                     freshness,
                     worth,
                     points,
+                    presence,
                 })
             },
         );
@@ -331,11 +355,11 @@ pub fn an_output() -> impl Strategy<Value = Output> {
         key_id(),
         any::<[i64; 2]>(),
         any::<[u32; 2]>(),
-        any::<[u64; 5]>(),
+        any::<[u64; 6]>(),
     )
         .prop_map(
             |(epoch, vehicle, [points, debt], [reputation, multiplier], rest)| {
-                let [useful, base, by_use, by_base, amount] = rest;
+                let [useful, presence, base, by_use, by_base, amount] = rest;
                 Output::Payment(Payment {
                     epoch: Epoch(epoch),
                     vehicle,
@@ -344,6 +368,7 @@ pub fn an_output() -> impl Strategy<Value = Output> {
                     reputation,
                     multiplier,
                     useful,
+                    presence,
                     base,
                     by_use: Amount::from_micro(by_use),
                     by_base: Amount::from_micro(by_base),
@@ -389,22 +414,30 @@ pub fn an_output() -> impl Strategy<Value = Output> {
                 amount,
             })
         });
-    let closed = (any::<u32>(), any::<[u64; 5]>(), any::<[u64; 2]>(), hash()).prop_map(
-        |(epoch, amounts, [useful_total, base_total], payout_root)| {
-            let [minted, to_vehicles, to_operators, to_treasury, carry] = amounts.map(Amount::from_micro);
-            Output::EpochClosed(EpochClosed {
-                epoch: Epoch(epoch),
-                minted,
-                to_vehicles,
-                to_operators,
-                to_treasury,
-                carry,
-                useful_total,
-                base_total,
-                payout_root,
-            })
-        },
-    );
+    let closed = (
+        any::<u32>(),
+        any::<[u64; 5]>(),
+        purse(),
+        any::<[u64; 2]>(),
+        hash(),
+    )
+        .prop_map(
+            |(epoch, amounts, purse, [useful_total, base_total], payout_root)| {
+                let [minted, to_vehicles, to_operators, to_treasury, carry] = amounts.map(Amount::from_micro);
+                Output::EpochClosed(EpochClosed {
+                    epoch: Epoch(epoch),
+                    minted,
+                    to_vehicles,
+                    to_operators,
+                    to_treasury,
+                    carry,
+                    purse,
+                    useful_total,
+                    base_total,
+                    payout_root,
+                })
+            },
+        );
     prop_oneof![
         receipt,
         transacted,
