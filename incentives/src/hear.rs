@@ -225,6 +225,7 @@ impl Draft {
             replay: Default::default(),
             place: seen.place,
             at: seen_at,
+            lean: Default::default(),
         });
         if seen_at >= trace.at {
             (trace.place, trace.at) = (seen.place, seen_at);

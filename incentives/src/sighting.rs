@@ -8,6 +8,7 @@ use milepost_wire::time::{Epoch, Slot};
 use milepost_wire::{Address, Cell, KeyId, Kind, Place, Timestamp};
 use wincode::{SchemaRead, SchemaWrite};
 
+use crate::lean::Lean;
 use crate::replay::Replay;
 
 /// Where a sighting stands in the ledger's memory. Items of one kind and slot are settled together, so they lie
@@ -102,7 +103,7 @@ impl Sighting {
     }
 }
 
-/// What is remembered of a vehicle so as to judge its next report.
+/// What is remembered of a vehicle so as to judge what it says next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub(crate) struct Trace {
     /// Which reports were heard.
@@ -111,6 +112,8 @@ pub(crate) struct Trace {
     pub(crate) place: Place,
     /// ... at the latest moment that it spoke of.
     pub(crate) at: Timestamp,
+    /// How its speeds lay from the others', lately.
+    pub(crate) lean: Lean,
 }
 
 /// Whose tally, and of which epoch.

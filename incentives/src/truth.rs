@@ -164,11 +164,6 @@ impl Truth {
     pub(crate) fn groups(&self) -> u32 {
         self.groups
     }
-
-    /// How many independent witnesses there are: groups of vehicles, and three for roadside sensors.
-    pub(crate) fn witnesses(&self) -> u32 {
-        self.witnesses
-    }
 }
 
 /// Numbers in their order, with running sums of weights.
@@ -346,7 +341,7 @@ mod tests {
         };
         let truth = Truth::of_numbers(&[voice(1, 10, 5), sensor], 0);
         assert_eq!(truth.without(1), Some(Opinion { word: 12, groups: 3 }));
-        assert_eq!((truth.groups(), truth.witnesses()), (1, 4));
+        assert_eq!((truth.groups(), truth.witnesses), (1, 4));
     }
 
     #[test]

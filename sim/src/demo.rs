@@ -344,6 +344,7 @@ fn look(consortium: &Consortium, seen: &Mutex<Seen>, picture: &Picture) -> anyho
                 low_kmh,
                 high_kmh,
                 vehicles,
+                heard: true,
             },
         );
         picture.insert(cell, kmh);
@@ -392,6 +393,7 @@ fn items(world: &World, tally: &Tally, genesis: Timestamp, seen: &Seen) -> Vec<I
             slot_end_s: seconds(slot + 1),
             published: published.get(&(slot, road)).copied(),
             truth: truths.get(&(slot, road)).copied(),
+            free_flow_kmh: world.roads[road].free_flow_kmh,
             plain_mean_kmh: said
                 .get(&(slot, road))
                 .map(|(sum, count)| sum / f64::from(*count)),
@@ -497,7 +499,7 @@ fn gather(
             heard: executed.min(tally.sent),
             rejected,
         },
-        picture: figures::picture(items),
+        picture: figures::picture(items, world.truth_min_vehicle_s),
         fleets: figures::fleets(&vehicles, &fleets),
         rewards: RewardFigures {
             minted: figures::tokens(micro("minted")?),

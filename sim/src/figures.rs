@@ -85,6 +85,39 @@ pub struct PictureFigures {
     pub bias_kmh: f64,
     /// The share of truths within the published 90 % interval.
     pub interval_90_hit: f64,
+    /// Mean absolute error, weighed by the seconds that vehicles spent there.
+    pub weighted_mae_kmh: f64,
+    /// The same, had the reporters' speeds simply been averaged.
+    pub plain_mean_weighted_mae_kmh: f64,
+    /// The share of level-of-service letters that are right.
+    pub los_agreement: f64,
+    /// The same, had the reporters' speeds simply been averaged.
+    pub plain_mean_los_agreement: f64,
+    /// Over all roads and slots, those included of which nobody spoke.
+    pub all: AllFigures,
+}
+
+/// How good the picture was over all roads and slots that somebody drove on, whether heard of or not. Of the latter the
+/// ledger says what it knows from before, and the plain mean is taken to say the road's free-flow speed, which
+/// nobody but the world knows. Speeds in km/h.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct AllFigures {
+    /// Roads and slots with a truth.
+    pub items: usize,
+    /// The share of them of which something was said.
+    pub coverage: f64,
+    /// Mean absolute error.
+    pub speed_mae_kmh: f64,
+    /// That of the plain mean with free flow where nobody spoke.
+    pub plain_mean_mae_kmh: f64,
+    /// Mean absolute error, weighed by the seconds that vehicles spent there.
+    pub weighted_mae_kmh: f64,
+    /// That of the plain mean with free flow where nobody spoke.
+    pub plain_mean_weighted_mae_kmh: f64,
+    /// The share of truths within the 90 % interval.
+    pub interval_90_hit: f64,
+    /// The share of level-of-service letters that are right.
+    pub los_agreement: f64,
 }
 
 /// One fleet. Amounts in tokens.
@@ -182,10 +215,12 @@ pub struct Item {
     pub slot_begin_s: u64,
     /// When it ended.
     pub slot_end_s: u64,
-    /// What was published.
+    /// What was published, or was known from before.
     pub published: Option<Published>,
     /// How it was; `None` where nobody came by.
     pub truth: Option<crate::world::Truth>,
+    /// How it is when nothing is in the way, in km/h.
+    pub free_flow_kmh: f64,
     /// The plain mean of what the reporters said.
     pub plain_mean_kmh: Option<f64>,
 }
@@ -201,6 +236,8 @@ pub struct Published {
     pub high_kmh: f64,
     /// On how many vehicles it rests.
     pub vehicles: u32,
+    /// Whether somebody spoke of it; otherwise it is what was known from before.
+    pub heard: bool,
 }
 
 /// One vehicle: a line of `vehicles.csv`.
@@ -222,39 +259,137 @@ pub struct VehicleRow {
     pub epoch_released: Option<u32>,
 }
 
-/// How good the picture was.
-pub fn picture(items: &[Item]) -> PictureFigures {
-    let truths = items.iter().filter(|item| item.truth.is_some()).count();
-    /// What was published of an item, the truth, and what the plain mean would have been.
-    type Covered = (Published, f64, Option<f64>);
-    let covered: Vec<Covered> = items
+/// How good the picture was, where vehicles spent at least so many seconds.
+pub fn picture(items: &[Item], truth_min_vehicle_s: f64) -> PictureFigures {
+    let all: Vec<Compared> = items
         .iter()
-        .filter_map(|item| Some((item.published?, item.truth?.speed_kmh, item.plain_mean_kmh)))
+        .filter_map(|item| Compared::new(item, truth_min_vehicle_s))
         .collect();
-    let mean = |of: &dyn Fn(&Covered) -> f64| {
-        if covered.is_empty() {
-            0.0
-        } else {
-            covered.iter().map(of).sum::<f64>() / covered.len() as f64
-        }
-    };
-    let with_plain: Vec<f64> = covered
+    let covered: Vec<Compared> = all.iter().filter_map(Compared::heard).collect();
+    // Of what nobody spoke of, free flow is the best guess that needs no past.
+    let with_fallback: Vec<Compared> = all
         .iter()
-        .filter_map(|(_, truth, plain)| Some((plain.as_ref()? - truth).abs()))
+        .map(|item| Compared {
+            plain: item.plain.or(Some(item.free_flow)),
+            ..*item
+        })
         .collect();
     PictureFigures {
-        items: items.iter().filter(|item| item.published.is_some()).count(),
-        coverage: round(covered.len() as f64 / truths.max(1) as f64),
-        speed_mae_kmh: round(mean(&|(published, truth, _)| (published.kmh - truth).abs())),
-        plain_mean_mae_kmh: round(with_plain.iter().sum::<f64>() / with_plain.len().max(1) as f64),
-        speed_rmse_kmh: round(
-            mean(&|(published, truth, _)| (published.kmh - truth) * (published.kmh - truth)).sqrt(),
-        ),
-        bias_kmh: round(mean(&|(published, truth, _)| published.kmh - truth)),
-        interval_90_hit: round(mean(&|(published, truth, _)| {
-            f64::from(u8::from((published.low_kmh..=published.high_kmh).contains(truth)))
-        })),
+        items: items
+            .iter()
+            .filter(|item| item.published.is_some_and(|published| published.heard))
+            .count(),
+        coverage: round(covered.len() as f64 / all.len().max(1) as f64),
+        speed_mae_kmh: mean(&covered, Compared::error),
+        plain_mean_mae_kmh: mean(&covered, Compared::plain_error),
+        speed_rmse_kmh: round(mean_of(&covered, |item| item.error().map(|error| error * error)).sqrt()),
+        bias_kmh: mean(&covered, |item| Some(item.published?.kmh - item.truth)),
+        interval_90_hit: mean(&covered, Compared::holds),
+        weighted_mae_kmh: weighted(&covered, Compared::error),
+        plain_mean_weighted_mae_kmh: weighted(&covered, Compared::plain_error),
+        los_agreement: mean(&covered, Compared::level_is_right),
+        plain_mean_los_agreement: mean(&covered, Compared::plain_level_is_right),
+        all: AllFigures {
+            items: all.len(),
+            coverage: mean(&all, |item| Some(f64::from(u8::from(item.published.is_some())))),
+            speed_mae_kmh: mean(&all, Compared::error),
+            plain_mean_mae_kmh: mean(&with_fallback, Compared::plain_error),
+            weighted_mae_kmh: weighted(&all, Compared::error),
+            plain_mean_weighted_mae_kmh: weighted(&with_fallback, Compared::plain_error),
+            interval_90_hit: mean(&all, Compared::holds),
+            los_agreement: mean(&all, Compared::level_is_right),
+        },
     }
+}
+
+/// An item beside its truth, in km/h.
+#[derive(Clone, Copy)]
+struct Compared {
+    published: Option<Published>,
+    truth: f64,
+    vehicle_s: f64,
+    plain: Option<f64>,
+    free_flow: f64,
+}
+
+impl Compared {
+    fn new(item: &Item, truth_min_vehicle_s: f64) -> Option<Self> {
+        let truth = item
+            .truth
+            .filter(|truth| truth.vehicle_s >= truth_min_vehicle_s)?;
+        Some(Self {
+            published: item.published,
+            truth: truth.speed_kmh,
+            vehicle_s: truth.vehicle_s,
+            plain: item.plain_mean_kmh,
+            free_flow: item.free_flow_kmh,
+        })
+    }
+
+    fn heard(&self) -> Option<Self> {
+        self.published.filter(|published| published.heard).map(|_| *self)
+    }
+
+    fn error(&self) -> Option<f64> {
+        Some((self.published?.kmh - self.truth).abs())
+    }
+
+    fn plain_error(&self) -> Option<f64> {
+        Some((self.plain? - self.truth).abs())
+    }
+
+    fn holds(&self) -> Option<f64> {
+        let Published {
+            low_kmh, high_kmh, ..
+        } = self.published?;
+        Some(f64::from(u8::from((low_kmh..=high_kmh).contains(&self.truth))))
+    }
+
+    fn level_is_right(&self) -> Option<f64> {
+        Some(self.is_level(self.published?.kmh))
+    }
+
+    fn plain_level_is_right(&self) -> Option<f64> {
+        Some(self.is_level(self.plain?))
+    }
+
+    fn is_level(&self, kmh: f64) -> f64 {
+        f64::from(u8::from(
+            level(kmh, self.free_flow) == level(self.truth, self.free_flow),
+        ))
+    }
+}
+
+/// Level of service: how many of the limits of the letters A to F a speed falls short of, as a share of free flow.
+///
+/// Source: Highway Capacity Manual 2010, urban street segments.
+fn level(kmh: f64, free_flow_kmh: f64) -> usize {
+    const LIMITS: [f64; 5] = [0.85, 0.67, 0.5, 0.4, 0.3];
+    let share = if free_flow_kmh > 0.0 {
+        kmh / free_flow_kmh
+    } else {
+        1.0
+    };
+    LIMITS.iter().filter(|&&limit| share < limit).count()
+}
+
+/// The mean of what there is.
+fn mean_of(items: &[Compared], of: impl Fn(&Compared) -> Option<f64>) -> f64 {
+    let found: Vec<f64> = items.iter().filter_map(of).collect();
+    found.iter().sum::<f64>() / found.len().max(1) as f64
+}
+
+fn mean(items: &[Compared], of: impl Fn(&Compared) -> Option<f64>) -> f64 {
+    round(mean_of(items, of))
+}
+
+/// The mean of what there is by the seconds that vehicles spent there.
+fn weighted(items: &[Compared], of: impl Fn(&Compared) -> Option<f64>) -> f64 {
+    let found = items.iter().filter_map(|item| Some((of(item)?, item.vehicle_s)));
+    let (sum, all) = found.fold((0.0, 0.0), |(sum, all), (value, seconds)| {
+        (sum + value * seconds, all + seconds)
+    });
+    round(if all > 0.0 { sum / all } else { 0.0 })
 }
 
 /// What became of each fleet, given its name and its vehicles.
@@ -380,6 +515,27 @@ impl Figures {
                 picture.speed_mae_kmh,
                 picture.plain_mean_mae_kmh,
                 100.0 * picture.interval_90_hit
+            ),
+        );
+        line(
+            "",
+            format!(
+                "by vehicles {:.2} km/h (plain mean {:.2}); level of service {:.1} % right (plain mean {:.1} %)",
+                picture.weighted_mae_kmh,
+                picture.plain_mean_weighted_mae_kmh,
+                100.0 * picture.los_agreement,
+                100.0 * picture.plain_mean_los_agreement
+            ),
+        );
+        line(
+            "everywhere",
+            format!(
+                "{} items, error {:.2} km/h (plain mean or free flow {:.2}), by vehicles {:.2} ({:.2})",
+                picture.all.items,
+                picture.all.speed_mae_kmh,
+                picture.all.plain_mean_mae_kmh,
+                picture.all.weighted_mae_kmh,
+                picture.all.plain_mean_weighted_mae_kmh
             ),
         );
         for fleet in &self.fleets {
@@ -545,6 +701,7 @@ pub fn items_csv(items: &[Item]) -> String {
                  low_kmh,
                  high_kmh,
                  vehicles,
+                 ..
              }| { format!("{kmh:.3},{low_kmh:.3},{high_kmh:.3},{vehicles}") },
         );
         let truth = item.truth.map_or_else(
@@ -646,7 +803,9 @@ mod tests {
                 low_kmh: kmh - 2.0,
                 high_kmh: kmh + 2.0,
                 vehicles: 3,
+                heard: true,
             }),
+            free_flow_kmh: 60.0,
             truth: Some(Truth {
                 speed_kmh: truth_kmh,
                 vehicle_s: 7.0,
@@ -657,13 +816,37 @@ mod tests {
 
     #[test]
     fn the_pictures_error_is_that_of_covered_items() {
-        let picture = picture(&[item(Some(50.0), 51.0), item(Some(40.0), 37.0), item(None, 10.0)]);
+        let picture = picture(
+            &[item(Some(50.0), 51.0), item(Some(40.0), 37.0), item(None, 10.0)],
+            1.0,
+        );
         assert_eq!((picture.items, picture.coverage), (2, 0.6667));
         assert_eq!(
             (picture.speed_mae_kmh, picture.bias_kmh, picture.interval_90_hit),
             (2.0, 1.0, 0.5)
         );
         assert_eq!(picture.plain_mean_mae_kmh, 2.0);
+        assert_eq!(
+            picture.los_agreement, 0.5,
+            "40 of 60 is C, 37 is C; 50 is B, 51 is A"
+        );
+    }
+
+    #[test]
+    fn what_nobody_spoke_of_counts_over_all_and_what_nobody_drove_on_nowhere() {
+        let mut unheard = item(Some(30.0), 34.0);
+        unheard.published.as_mut().expect("some").heard = false;
+        unheard.plain_mean_kmh = None;
+        let mut brief = item(Some(90.0), 10.0);
+        brief.truth.as_mut().expect("some").vehicle_s = 0.5;
+        let picture = picture(&[item(Some(50.0), 51.0), unheard, brief], 1.0);
+        assert_eq!((picture.coverage, picture.speed_mae_kmh), (0.5, 1.0));
+        assert_eq!((picture.all.items, picture.all.coverage), (2, 1.0));
+        assert_eq!(picture.all.speed_mae_kmh, 2.5);
+        assert_eq!(
+            picture.all.plain_mean_mae_kmh, 13.0,
+            "0 and, from free flow at 60, 26"
+        );
     }
 
     #[test]

@@ -21,10 +21,10 @@ mod queue;
 mod result;
 mod watch;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use milepost_incentives::Genesis;
+use milepost_incentives::{Genesis, Outlook};
 use milepost_node::message::PeerMessage;
 use milepost_node::store::Store as _;
 use milepost_node::{Fatal, Input as NodeInput, Output as NodeOutput, VerifiedBatch, View, Want};
@@ -33,12 +33,14 @@ use milepost_obu::journal::{Journal as _, MemoryJournal};
 use milepost_obu::outbox::Change;
 use milepost_obu::vehicle::{Input as VehicleInput, Output as VehicleOutput, Vehicle, VehicleConfig};
 use milepost_rsu::unit::{Input as UnitInput, Output as UnitOutput};
+use milepost_wire::output::Estimate;
 use milepost_wire::proof::ReceiptNotice;
 use milepost_wire::signed::signing_digest;
+use milepost_wire::time::Slot;
 use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{
-    ChainId, Hash, Height, KeyId, Kind, Member as Vote, Members, SecretKey, Sequence, SignedBatch, Timestamp,
-    decode,
+    Cell, ChainId, Hash, Height, KeyId, Kind, Member as Vote, Members, Output as LedgerOutput, SecretKey,
+    Sequence, SignedBatch, Timestamp, decode,
 };
 
 use self::member::{Answer, Member};
@@ -236,6 +238,8 @@ struct Town<'a> {
     overhears: bool,
     /// What was said of each road in each slot, and how often: sums for the plain mean.
     said: BTreeMap<(usize, u32), (f64, u32)>,
+    /// What the ledger had to say of roads that nobody spoke of, by slot and road.
+    outlooks: BTreeMap<(u32, usize), Outlook>,
     /// The sides of partitions that are on, by fault.
     cuts: BTreeMap<usize, Vec<usize>>,
     struck: BTreeMap<&'static str, u64>,
@@ -332,6 +336,7 @@ impl<'a> Town<'a> {
             batches: BTreeMap::new(),
             overheard: VecDeque::new(),
             said: BTreeMap::new(),
+            outlooks: BTreeMap::new(),
             cuts: BTreeMap::new(),
             struck: BTreeMap::new(),
             world,
@@ -672,12 +677,42 @@ impl<'a> Town<'a> {
                     format!("the certificate of block {}: {error}", view.height()),
                 ),
             }
+            self.look_everywhere(&view);
             if self.heads.len() > 512 {
                 self.heads.pop_first();
             }
             self.newest = view.clone();
         }
         self.tell_unit(member, UnitInput::Committed(view));
+    }
+
+    /// Asks the ledger, where it has just settled a slot, about the roads that nobody spoke of.
+    fn look_everywhere(&mut self, view: &View) {
+        let settled: BTreeMap<Slot, BTreeSet<Cell>> =
+            view.outputs()
+                .iter()
+                .fold(BTreeMap::new(), |mut settled, output| {
+                    if let LedgerOutput::Estimate(Estimate { item, .. }) = output
+                        && item.kind == Kind::Speed
+                    {
+                        settled
+                            .entry(item.slot)
+                            .or_insert_with(BTreeSet::new)
+                            .insert(item.cell);
+                    }
+                    settled
+                });
+        let elsewhere = (!settled.is_empty())
+            .then(|| view.state().elsewhere(Kind::Speed))
+            .flatten();
+        for (slot, heard) in settled {
+            for (number, road) in self.world.roads.iter().enumerate() {
+                let outlook = view.state().outlook(road.cell, Kind::Speed, slot).or(elsewhere);
+                if let Some(outlook) = outlook.filter(|_| !heard.contains(&road.cell)) {
+                    self.outlooks.insert((slot.0, number), outlook);
+                }
+            }
+        }
     }
 
     fn plan_wake(&mut self, member: usize) {

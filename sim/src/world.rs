@@ -34,6 +34,8 @@ pub struct World {
     pub clock_zero_s: u64,
     /// How long it lasts, in milliseconds.
     pub duration_ms: u64,
+    /// A truth over fewer seconds of vehicles is no measure of anything, and not compared with.
+    pub truth_min_vehicle_s: f64,
 }
 
 impl World {
@@ -71,6 +73,8 @@ pub struct Road {
     pub place: Place,
     /// A direction in which it is driven.
     pub heading: Heading,
+    /// How fast one goes there when nothing is in the way, in km/h: the 95th percentile of all speeds.
+    pub free_flow_kmh: f64,
 }
 
 /// A vehicle on a road.

@@ -196,4 +196,10 @@ pub struct Road {
     pub heard: u32,
     /// Moving average of the estimates: what the road is usually like.
     pub usual: i32,
+    /// What `value` speaks for when the next slot is estimated, in average stays of a vehicle, in [`Q`].
+    pub memory: u32,
+    /// Moving average of how far words lay from what the others said, in the kind's unit ...
+    pub deviation: u32,
+    /// ... and over how many average stays of a vehicle, in [`Q`].
+    pub judged: u32,
 }

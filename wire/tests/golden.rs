@@ -518,6 +518,9 @@ fn parts() -> impl Iterator<Item = (String, Vec<u8>)> {
         slot: Slot(1_201),
         heard: 200_000,
         usual: 1_300,
+        memory: 65_536,
+        deviation: 140,
+        judged: 300_000,
     };
     let header = present().head.header;
     let (voter, block) = (member_key(1).address(), header.hash());

@@ -36,7 +36,7 @@ impl Town<'_> {
             vehicles: vehicles.len(),
             members: self.members.iter().map(member_figures).collect(),
             reports: self.reports(),
-            picture: figures::picture(&items),
+            picture: figures::picture(&items, self.world.truth_min_vehicle_s),
             fleets: figures::fleets(&vehicles, &companies),
             rewards: self.rewards(&vehicles),
             ledger: self.ledger(),
@@ -104,23 +104,33 @@ impl Town<'_> {
             .enumerate()
             .map(|(road, on)| (on.cell, road))
             .collect();
-        let published: BTreeMap<(u32, usize), Published> = self
-            .watch
-            .estimates
-            .iter()
-            .filter_map(|estimate| {
-                let road = *road_of.get(&estimate.item.cell)?;
-                let kmh = |value: i32| f64::from(value) * KMH;
-                let (low_kmh, high_kmh) = (kmh(estimate.low), kmh(estimate.high));
-                let published = Published {
-                    kmh: kmh(estimate.value),
-                    low_kmh,
-                    high_kmh,
-                    vehicles: estimate.vehicles,
-                };
-                Some(((estimate.item.slot.0, road), published))
-            })
+        let kmh = |value: i32| f64::from(value) * KMH;
+        let known_before = self.outlooks.iter().map(|(&item, outlook)| {
+            let published = Published {
+                kmh: kmh(outlook.value),
+                low_kmh: kmh(outlook.low),
+                high_kmh: kmh(outlook.high),
+                vehicles: 0,
+                heard: false,
+            };
+            (item, published)
+        });
+        let mut published: BTreeMap<(u32, usize), Published> = known_before
+            .filter(|((slot, road), _)| self.world.truth.contains_key(&(*road, *slot)))
             .collect();
+        let heard = self.watch.estimates.iter().filter_map(|estimate| {
+            let road = *road_of.get(&estimate.item.cell)?;
+            let (low_kmh, high_kmh) = (kmh(estimate.low), kmh(estimate.high));
+            let published = Published {
+                kmh: kmh(estimate.value),
+                low_kmh,
+                high_kmh,
+                vehicles: estimate.vehicles,
+                heard: true,
+            };
+            Some(((estimate.item.slot.0, road), published))
+        });
+        published.extend(heard);
         let slot_ms = self.scenario.slot_ms();
         let true_items = self.world.truth.keys().map(|(road, slot)| (*slot, *road));
         let all: BTreeSet<(u32, usize)> = published.keys().copied().chain(true_items).collect();
@@ -132,6 +142,7 @@ impl Town<'_> {
                 slot_end_s: seconds(slot + 1),
                 published: published.get(&(slot, road)).copied(),
                 truth: self.world.truth.get(&(road, slot)).copied(),
+                free_flow_kmh: self.world.roads[road].free_flow_kmh,
                 plain_mean_kmh: self
                     .said
                     .get(&(road, slot))

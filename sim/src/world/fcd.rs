@@ -52,6 +52,8 @@ struct Heard {
     vehicles: Vec<String>,
     sightings: Vec<Sighting>,
     sums: BTreeMap<(usize, u32), Sum>,
+    /// How often each speed was driven, in cm/s, by road.
+    speeds: Vec<Vec<u32>>,
     times_ms: BTreeSet<u64>,
 }
 
@@ -147,6 +149,7 @@ impl Heard {
         let sum = self.sums.entry((road, slot as u32)).or_default();
         sum.speed_kmh += speed_kmh;
         sum.records += 1;
+        self.count(road, record.speed_m_s);
         self.times_ms.insert(at_ms);
         if let Some(vehicle) = reporter.number
             && at_ms >= reporter.looks_next_ms
@@ -164,6 +167,18 @@ impl Heard {
         Ok(())
     }
 
+    fn count(&mut self, road: usize, speed_m_s: f64) {
+        let speed = ((speed_m_s * 100.0).round() as usize).min(SPEED_MAX_CM_S);
+        if self.speeds.len() <= road {
+            self.speeds.resize_with(road + 1, Vec::new);
+        }
+        let speeds = &mut self.speeds[road];
+        if speeds.len() <= speed {
+            speeds.resize(speed + 1, 0);
+        }
+        speeds[speed] += 1;
+    }
+
     fn into_world(mut self, zero_ms: u64, end_ms: u64, reading: &Reading) -> World {
         let times_ms: Vec<u64> = self.times_ms.into_iter().collect();
         let step_ms = times_ms
@@ -179,6 +194,9 @@ impl Heard {
             let (speed_kmh, vehicle_s) = (sum.speed_kmh / records, records * step_ms as f64 / 1000.0);
             (*item, Truth { speed_kmh, vehicle_s })
         });
+        for (road, speeds) in self.roads.iter_mut().zip(&self.speeds) {
+            road.free_flow_kmh = percentile_95(speeds) * 0.036;
+        }
         self.sightings
             .sort_by_key(|sighting| (sighting.at_ms, sighting.vehicle));
         World {
@@ -190,8 +208,33 @@ impl Heard {
             sightings: self.sightings,
             clock_zero_s: zero_ms / 1000,
             duration_ms: reading.duration_max_ms.unwrap_or(end_ms + step_ms),
+            truth_min_vehicle_s: TRUTH_MIN_VEHICLE_S,
         }
     }
+}
+
+/// Faster records count as this: 163.83 m/s, the fastest a message can carry.
+const SPEED_MAX_CM_S: usize = 16_383;
+
+/// Who was on a road for less does not tell how it was.
+const TRUTH_MIN_VEHICLE_S: f64 = 10.0;
+
+/// The 95th percentile of values, of each of which there are so many, between the two nearest.
+fn percentile_95(counts: &[u32]) -> f64 {
+    let all: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+    let rank = 0.95 * all.saturating_sub(1) as f64;
+    let at = |rank: u64| {
+        let mut below = 0;
+        counts
+            .iter()
+            .position(|&count| {
+                below += u64::from(count);
+                below > rank
+            })
+            .unwrap_or(0) as f64
+    };
+    let (lower, upper) = (at(rank.floor() as u64), at(rank.ceil() as u64));
+    lower + (upper - lower) * rank.fract()
 }
 
 /// The road's number; `None` where the record is on none.
@@ -219,6 +262,7 @@ fn road_of(
             class: 0,
             place,
             heading,
+            free_flow_kmh: 0.0,
         });
         roads.len() - 1
     }))
@@ -257,6 +301,10 @@ mod tests {
         assert_eq!(world.vehicles_total, 3);
         assert_eq!((world.vehicles.len(), world.sightings.len()), (0, 0));
         assert_eq!(world.truth.len(), 1);
+        assert!(
+            (world.roads[0].free_flow_kmh - 68.4).abs() < 1e-9,
+            "95 % of the way from 36 to 72"
+        );
         let truth = world.truth[&(0, 0)];
         assert!(
             (truth.speed_kmh - 36.0).abs() < 1e-9 && truth.vehicle_s == 3.0,

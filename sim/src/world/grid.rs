@@ -102,7 +102,7 @@ pub fn draw(grid: &Grid, slots: u32, slot_ms: u64, seed: u64) -> World {
     let side = (1..)
         .find(|side| side * side >= grid.cells)
         .expect("some square is large enough");
-    let roads: Vec<Road> = (0..grid.cells)
+    let mut roads: Vec<Road> = (0..grid.cells)
         .map(|cell| road(cell, side, grid, &mut rng))
         .collect();
     let mut weather: Vec<Weather> = roads
@@ -113,6 +113,10 @@ pub fn draw(grid: &Grid, slots: u32, slot_ms: u64, seed: u64) -> World {
             incident_slots: 0,
         })
         .collect();
+    for (road, weather) in roads.iter_mut().zip(&weather) {
+        road.free_flow_kmh =
+            weather.usual_kmh + 1.645 * DRIFT_SD_KMH / (1.0 - DRIFT_KEPT * DRIFT_KEPT).sqrt();
+    }
     let mut popularity: Vec<f64> = (0..grid.cells).map(|rank| popularity_of(rank + 1)).collect();
     rng.shuffle(&mut popularity);
 
@@ -169,6 +173,7 @@ pub fn draw(grid: &Grid, slots: u32, slot_ms: u64, seed: u64) -> World {
         truth,
         clock_zero_s: 0,
         duration_ms: u64::from(slots) * slot_ms,
+        truth_min_vehicle_s: 0.0,
     }
 }
 
@@ -186,6 +191,7 @@ fn road(cell: usize, side: usize, grid: &Grid, rng: &mut Rng) -> Road {
         class: usize::from(!rng.chance(grid.fast_share)),
         place,
         heading,
+        free_flow_kmh: 0.0,
     }
 }
 

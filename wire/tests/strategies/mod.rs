@@ -563,10 +563,15 @@ pub fn vehicle() -> impl Strategy<Value = Vehicle> {
 }
 
 pub fn road() -> impl Strategy<Value = Road> {
-    (any::<[i32; 2]>(), any::<[u32; 2]>()).prop_map(|([value, usual], [slot, heard])| Road {
-        value,
-        slot: Slot(slot),
-        heard,
-        usual,
-    })
+    (any::<[i32; 2]>(), any::<[u32; 5]>()).prop_map(
+        |([value, usual], [slot, heard, memory, deviation, judged])| Road {
+            value,
+            slot: Slot(slot),
+            heard,
+            usual,
+            memory,
+            deviation,
+            judged,
+        },
+    )
 }
