@@ -447,7 +447,7 @@ fn roadside_sensors_decide_earn_nothing_and_make_their_operators_name() {
         let now = town.at(sequence * 20_000 + 5_000);
         let said = [(2, 0, 1_400), (3, 0, 1_400), (7, 0, 700), (6, 0, 710)];
         // On another road the second member's sensor is wrong.
-        let elsewhere = [(2, 1, 1_400), (3, 1, 1_400), (4, 1, 1_400), (6, 1, 100)];
+        let elsewhere = [(2, 1, 1_400), (4, 1, 1_400), (5, 1, 1_400), (6, 1, 100)];
         let mut by_vehicle = std::collections::BTreeMap::<_, Vec<_>>::new();
         for (vehicle, road, value) in said.into_iter().chain(elsewhere) {
             by_vehicle

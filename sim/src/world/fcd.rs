@@ -149,7 +149,7 @@ impl Heard {
         let sum = self.sums.entry((road, slot as u32)).or_default();
         sum.speed_kmh += speed_kmh;
         sum.records += 1;
-        self.count(road, record.speed_m_s);
+        note_speed(&mut self.speeds, road, record.speed_m_s);
         self.times_ms.insert(at_ms);
         if let Some(vehicle) = reporter.number
             && at_ms >= reporter.looks_next_ms
@@ -165,18 +165,6 @@ impl Heard {
             });
         }
         Ok(())
-    }
-
-    fn count(&mut self, road: usize, speed_m_s: f64) {
-        let speed = ((speed_m_s * 100.0).round() as usize).min(SPEED_MAX_CM_S);
-        if self.speeds.len() <= road {
-            self.speeds.resize_with(road + 1, Vec::new);
-        }
-        let speeds = &mut self.speeds[road];
-        if speeds.len() <= speed {
-            speeds.resize(speed + 1, 0);
-        }
-        speeds[speed] += 1;
     }
 
     fn into_world(mut self, zero_ms: u64, end_ms: u64, reading: &Reading) -> World {
@@ -211,6 +199,19 @@ impl Heard {
             truth_min_vehicle_s: TRUTH_MIN_VEHICLE_S,
         }
     }
+}
+
+/// Notes that a speed was driven on a road.
+fn note_speed(speeds: &mut Vec<Vec<u32>>, road: usize, speed_m_s: f64) {
+    let speed = ((speed_m_s * 100.0).round() as usize).min(SPEED_MAX_CM_S);
+    if speeds.len() <= road {
+        speeds.resize_with(road + 1, Vec::new);
+    }
+    let speeds = &mut speeds[road];
+    if speeds.len() <= speed {
+        speeds.resize(speed + 1, 0);
+    }
+    speeds[speed] += 1;
 }
 
 /// Faster records count as this: 163.83 m/s, the fastest a message can carry.
