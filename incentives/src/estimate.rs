@@ -100,6 +100,7 @@ fn numbers(
                 .map_or(0, |road| memory_at(params, &road, said.item.slot)),
         })
         .collect();
+    let reach = i64::from(tolerance.near) * i64::from(params.reach_nears);
     if kind == Kind::Speed {
         // Trust in whom past slots showed up, then in whom this one does, and once more: who shares a road with a liar
         // looks like one until the liar is known. Of the other kinds there are too few words.
@@ -109,7 +110,7 @@ fn numbers(
         for _ in 0..2 {
             let offs: Vec<Vec<Off>> = trusting(params, &heard, leans, typical)
                 .iter()
-                .map(Heard::offs)
+                .map(|item| item.offs(reach))
                 .collect();
             typical = truth::spread(known(&offs).map(|off| (off.by.saturating_abs(), 1))).unsigned_abs();
             for (vehicle, words) in by_vehicle(&heard, &offs) {
@@ -119,13 +120,13 @@ fn numbers(
         }
         heard = trusting(params, &heard, leans, typical);
     }
-    let offs: Vec<Vec<Off>> = heard.iter().map(Heard::offs).collect();
+    let offs: Vec<Vec<Off>> = heard.iter().map(|item| item.offs(reach)).collect();
     let deviation = typical_deviation(&heard, &offs).unwrap_or(u64::from(tolerance.far) / 2);
     let usual = usual(params, kind, said);
     heard
         .iter()
         .zip(&offs)
-        .map(|(item, offs)| item.publish(params, tolerance, usual, deviation, offs))
+        .map(|(item, offs)| item.publish(params, reach, usual, deviation, offs))
         .collect()
 }
 
@@ -174,13 +175,22 @@ impl<'a> Heard<'a> {
         vehicles.map(|(stay, _)| stay).sum()
     }
 
-    /// How far each word is from what the road's past and the other groups say. Of weight 0 where they say nothing.
-    fn offs(&self) -> Vec<Off> {
+    /// How far each word is from what the road's past and the other groups say, their words drawn to within `reach` of the
+    /// median: one wrong sensor must not bring good vehicles into disrepute. Of weight 0 where they say nothing.
+    fn offs(&self, reach: i64) -> Vec<Off> {
+        let spoken = self
+            .said
+            .voices
+            .iter()
+            .map(|voice| voice.word)
+            .zip(self.stays.iter().copied());
+        let median = truth::spread(spoken.chain([(0, self.memory)]));
         let mut of_group: BTreeMap<u64, (i128, i128)> = BTreeMap::new();
-        let (mut sum, mut all) = (0i128, i128::from(self.memory));
+        let past = i128::from(drawn(0, median, reach)) * i128::from(self.memory);
+        let (mut sum, mut all) = (past, i128::from(self.memory));
         for (voice, &stay) in self.said.voices.iter().zip(&self.stays) {
             let own = of_group.entry(voice.group).or_default();
-            let spoken = i128::from(voice.word) * i128::from(stay);
+            let spoken = i128::from(drawn(voice.word, median, reach)) * i128::from(stay);
             *own = (own.0 + spoken, own.1 + i128::from(stay));
             (sum, all) = (sum + spoken, all + i128::from(stay));
         }
@@ -207,7 +217,7 @@ impl<'a> Heard<'a> {
     fn publish(
         &self,
         params: &Params,
-        tolerance: Tolerance,
+        reach: i64,
         usual: i64,
         typical: u64,
         offs: &[Off],
@@ -224,7 +234,6 @@ impl<'a> Heard<'a> {
             .map(|voice| voice.word)
             .zip(self.stays.iter().copied());
         let words: Vec<(i64, u64)> = words.chain([(0, self.memory), (prior, prior_stay)]).collect();
-        let reach = i64::from(tolerance.near) * i64::from(params.reach_nears);
         let centre = centre(&words, reach);
         let value = narrow_signed(self.said.before.saturating_add(centre));
 
@@ -340,12 +349,15 @@ fn centre(words: &[(i64, u64)], reach: i64) -> i64 {
     let median = truth::spread(words.iter().copied());
     let (mut sum, mut all) = (0i128, 0i128);
     for &(word, stay) in words {
-        let word = word.clamp(median.saturating_sub(reach), median.saturating_add(reach));
-        sum += i128::from(word) * i128::from(stay);
+        sum += i128::from(drawn(word, median, reach)) * i128::from(stay);
         all += i128::from(stay);
     }
     sum.checked_div_euclid(all)
         .map_or(0, |mean| i64::try_from(mean).unwrap_or(median))
+}
+
+fn drawn(word: i64, median: i64, reach: i64) -> i64 {
+    word.clamp(median.saturating_sub(reach), median.saturating_add(reach))
 }
 
 /// Half the width of a 90 % interval, where words that speak for one average stay differ by `deviation` in the mean,
