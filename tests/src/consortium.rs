@@ -278,6 +278,12 @@ impl Consortium {
         process.is_some_and(|process| matches!(process.try_wait(), Ok(None)))
     }
 
+    /// Takes note that a member has ended by itself, so that it can be started again.
+    pub fn forget_ended(&mut self, nth: usize) {
+        assert!(!self.is_up(nth), "member {nth} is running");
+        self.members[nth].process = None;
+    }
+
     /// A member's resident memory, in kB.
     pub fn resident_kb(&self, nth: usize) -> u64 {
         let path = format!("/proc/{}/status", self.process(nth).id());

@@ -10,6 +10,7 @@
 //! that names a time.
 
 mod consortium;
+pub mod namespaces;
 mod program;
 mod ride;
 mod turn;
