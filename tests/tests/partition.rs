@@ -28,7 +28,14 @@ fn cut_off_members_stop_or_go_on_and_all_end_alike() {
             return;
         }
     };
-    let mut consortium = Consortium::make(Plan::default());
+    // Fresh for long: what waits during a cut still counts after it.
+    let mut consortium = Consortium::make(Plan {
+        overrides: &[
+            "params.freshness_ms.speed=300000",
+            "config.node.heartbeat_ms=1000",
+        ],
+        ..Plan::default()
+    });
     let mut town = Town::start(&spaces, &consortium);
     town.all_reach(3);
 
