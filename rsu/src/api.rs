@@ -424,6 +424,7 @@ async fn reports(State(served): State<Arc<Served>>) -> Json<Value> {
         "heard": readings.counts.heard,
         "accepted": readings.counts.accepted,
         "rejected": rejected,
+        "suspect": readings.counts.suspect,
         "batched": readings.counts.batched,
         "batches": readings.counts.batches,
         "queued": readings.queued,

@@ -4,6 +4,10 @@
 //! why not. The stages, cheapest first: size, decoding, the protocol's bounds, enrolment, heard before, the
 //! sender's rate ([`Ear::admit`]); the signature ([`verify`], on all cores); plausibility ([`Ear::accept`]).
 //!
+//! A report that cannot be true is refused. One that is only unlikely, given what its sender and others said
+//! before, is evidence: it is counted ([`Ear::judge`]) and kept ([`Ear::evidence`]), and passed on to the
+//! ledger, whose scores see more than one unit does; [`Limits::refuse_suspects`] refuses it, too.
+//!
 //! The rate limit stands behind the cheap stages and before the costly one: it bounds what is spent on
 //! signatures in one vehicle's name. A resent report costs a look-up and none of the sender's share. Somebody
 //! who signs nothing must not use up a vehicle's share: once the vehicle was heard, numbers far from its last
@@ -11,7 +15,9 @@
 //! another's reports on secured links. Before a vehicle's very first report a forger can still delay it.
 //!
 //! Memory: two entries of about 200 bytes for each of [`Limits::vehicles_max`], two of 16 bytes for each of
-//! [`Limits::recent_max`].
+//! [`Limits::recent_max`], and the judge's.
+
+use std::collections::VecDeque;
 
 use k256::ecdsa::VerifyingKey;
 use milepost_node::Now;
@@ -23,7 +29,7 @@ use milepost_wire::{
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::plausibility::{self, Implausible, Trace};
+use crate::plausibility::{self, Bounds, Check, Checks, Implausible, Judge, Plane, Trace};
 use crate::rate::{Bucket, Rate};
 use crate::recent::Recent;
 
@@ -39,8 +45,14 @@ pub struct Limits {
     pub rate: Rate,
     /// What may be said in its name with numbers that are not near its last verified one.
     pub odd_rate: Rate,
+    /// Signed reports that are kept as evidence; the oldest leave first.
+    pub evidence_max: usize,
+    /// Whether a report is refused that what was said before makes unlikely. It is counted either way.
+    pub refuse_suspects: bool,
     /// What is possible on a road.
     pub plausible: plausibility::Limits,
+    /// What the judge of unlikely reports goes by.
+    pub judge: Bounds,
 }
 
 impl Default for Limits {
@@ -53,7 +65,10 @@ impl Default for Limits {
                 per_second: 2,
                 burst: 20,
             },
+            evidence_max: 1_024,
+            refuse_suspects: false,
             plausible: plausibility::Limits::default(),
+            judge: Bounds::default(),
         }
     }
 }
@@ -112,6 +127,21 @@ pub enum Refusal {
         /// What cannot be.
         what: Implausible,
     },
+    /// What was said before speaks against it.
+    #[error("report {sequence} of {vehicle} fails {}", labels(*failed))]
+    Suspect {
+        /// Whose.
+        vehicle: KeyId,
+        /// Which of its reports.
+        sequence: Sequence,
+        /// What it fails.
+        failed: Checks,
+    },
+}
+
+fn labels(failed: Checks) -> String {
+    let labels: Vec<&str> = failed.iter().map(Check::label).collect();
+    labels.join(", ")
 }
 
 impl Refusal {
@@ -127,6 +157,7 @@ impl Refusal {
             Self::TooOften { .. } => "too_often",
             Self::BadSignature { .. } => "bad_signature",
             Self::Implausible { what, .. } => what.label(),
+            Self::Suspect { .. } => "suspect",
         }
     }
 }
@@ -138,12 +169,25 @@ pub struct Admitted {
     key: VerifyingKey,
 }
 
+/// A signed report that is implausible: its vehicle cannot deny it.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// What was signed.
+    pub report: Verified<Report>,
+    /// What is wrong with it.
+    pub why: Refusal,
+}
+
 /// Hears reports.
 #[derive(Clone, Debug)]
 pub struct Ear {
     limits: Limits,
     heard: Recent<(KeyId, Sequence)>,
     senders: Recent<KeyId, Sender>,
+    judge: Judge,
+    /// Around the first place that was heard of.
+    plane: Option<Plane>,
+    evidence: VecDeque<Evidence>,
 }
 
 /// What is remembered of one vehicle.
@@ -177,7 +221,15 @@ impl Ear {
             limits,
             heard: Recent::new(limits.recent_max),
             senders: Recent::new(limits.vehicles_max),
+            judge: Judge::new(limits.judge),
+            plane: None,
+            evidence: VecDeque::new(),
         }
+    }
+
+    /// What speaks against whom.
+    pub const fn judge(&self) -> &Judge {
+        &self.judge
     }
 
     /// The stages before the signature; `roll` finds an enrolled vehicle, and its newest report on the ledger.
@@ -221,28 +273,67 @@ impl Ear {
     ///
     /// # Errors
     ///
-    /// [`Refusal::HeardBefore`] where the same report was verified twice in one bundle, or
-    /// [`Refusal::Implausible`].
+    /// [`Refusal::HeardBefore`] where the same report was verified twice in one bundle,
+    /// [`Refusal::Implausible`], or [`Refusal::Suspect`] where those are refused.
     pub fn accept(&mut self, now: Now, report: Verified<Report>) -> Result<Verified<Report>, Refusal> {
         let (vehicle, sequence) = (report.vehicle, report.sequence);
         if self.heard.contains(&(vehicle, sequence)) {
             return Err(Refusal::HeardBefore { vehicle, sequence });
         }
         let before = self.senders.get(&vehicle).and_then(|sender| sender.last);
-        let trace =
-            plausibility::check(&report, before, now.wall, &self.limits.plausible).map_err(|what| {
-                Refusal::Implausible {
+        let trace = match plausibility::check(&report, before, now.wall, &self.limits.plausible) {
+            Ok(trace) => trace,
+            Err(what) => {
+                let why = Refusal::Implausible {
                     vehicle,
                     sequence,
                     what,
-                }
-            })?;
+                };
+                self.keep(report, why.clone());
+                return Err(why);
+            }
+        };
         self.heard.insert((vehicle, sequence), ());
         if let Some(sender) = self.senders.touch(&vehicle) {
             sender.newest = sender.newest.max(Some(sequence));
             sender.last = Some(trace);
         }
+        let failed = self.weigh(&report, trace);
+        if failed.is_empty() {
+            return Ok(report);
+        }
+        let why = Refusal::Suspect {
+            vehicle,
+            sequence,
+            failed,
+        };
+        self.keep(report.clone(), why.clone());
+        if self.limits.refuse_suspects {
+            return Err(why);
+        }
         Ok(report)
+    }
+
+    /// The newest implausible reports, oldest first.
+    pub fn evidence(&self) -> impl ExactSizeIterator<Item = &Evidence> {
+        self.evidence.iter()
+    }
+
+    fn keep(&mut self, report: Verified<Report>, why: Refusal) {
+        while self.evidence.len() >= self.limits.evidence_max.max(1) {
+            self.evidence.pop_front();
+        }
+        self.evidence.push_back(Evidence { report, why });
+    }
+
+    /// The checks that a possible report fails, given what was said before.
+    fn weigh(&mut self, report: &Report, trace: Trace) -> Checks {
+        let plane = *self.plane.get_or_insert_with(|| Plane::around(trace.place));
+        plane
+            .claims(report)
+            .iter()
+            .map(|claim| self.judge.hear(claim).failed)
+            .fold(Checks::NONE, Checks::and)
     }
 
     fn sender(&mut self, now: Now, vehicle: KeyId, key: PublicKey) -> Result<&mut Sender, Refusal> {
@@ -371,6 +462,34 @@ mod tests {
         assert_eq!(heard(1, 3, 1000), None);
     }
 
+    /// What speaks against the reports that an ear keeps, by name.
+    fn kept(ear: &Ear) -> Vec<&'static str> {
+        ear.evidence().map(|evidence| evidence.why.label()).collect()
+    }
+
+    #[test]
+    fn what_is_unlikely_is_kept_and_passed_on_unless_it_is_to_be_refused() {
+        for refuse_suspects in [false, true] {
+            let mut ear = Ear::new(Limits {
+                refuse_suspects,
+                ..Limits::default()
+            });
+            // The same place and time, and another speed: one of the two is no truth.
+            let heard: Vec<_> = [1400, 1600]
+                .into_iter()
+                .zip(1..)
+                .map(|(cm_per_s, sequence)| {
+                    let seen = vec![samples::observation(cm_per_s, 0)];
+                    let report = samples::report_of(1, sequence, NOW, seen);
+                    hear(&mut ear, AT, &encode(report.signed())).err()
+                })
+                .collect();
+            assert_eq!(heard, [None, refuse_suspects.then_some("suspect")]);
+            assert_eq!(kept(&ear), ["suspect"]);
+            assert_eq!(ear.judge().count(Check::Contradiction), 1);
+        }
+    }
+
     #[test]
     fn forgeries_in_a_vehicles_name_do_not_use_up_its_share() {
         let limits = Limits {
@@ -405,6 +524,7 @@ mod tests {
         let limits = Limits {
             vehicles_max: 2,
             recent_max: 3,
+            evidence_max: 4,
             ..Limits::default()
         };
         let mut ear = Ear::new(limits);
@@ -412,6 +532,7 @@ mod tests {
             let _ = hear(&mut ear, AT, &encode(samples::report(nth % 9, nth).signed()));
         }
         assert!(ear.senders.len() <= 4 && ear.heard.len() <= 6);
+        assert_eq!(kept(&ear).len(), 4, "nine vehicles say the same");
     }
 
     proptest! {

@@ -81,6 +81,8 @@ pub struct Counts {
     pub accepted: u64,
     /// Messages that did not, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
+    /// Observations that fail a plausibility check, by check: evidence, whether their report is refused or not.
+    pub suspect: BTreeMap<&'static str, u64>,
     /// Reports that this unit passed on in batches of its own.
     pub batched: u64,
     /// Batches of its own.
@@ -209,6 +211,7 @@ impl Unit {
                 Err(refusal) => self.refuse(&refusal),
             }
         }
+        self.counts.suspect = self.ear.judge().counts();
         (!accepted.is_empty()).then_some(Output::Accepted(accepted))
     }
 

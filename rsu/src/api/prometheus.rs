@@ -32,6 +32,17 @@ pub(crate) fn page(view: &View, readings: &Readings, store_bytes: u64, now: Time
     for (reason, count) in &counts.rejected {
         page.line(&format!("reports_rejected_total{{reason=\"{reason}\"}}"), *count);
     }
+    page.head(
+        "observations_suspect_total",
+        "counter",
+        "Observations that fail a plausibility check, by check",
+    );
+    for (check, count) in &counts.suspect {
+        page.line(
+            &format!("observations_suspect_total{{check=\"{check}\"}}"),
+            *count,
+        );
+    }
     page.counter(
         "reports_overrun_total",
         "Messages dropped unheard because the unit was busy",
