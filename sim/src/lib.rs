@@ -12,11 +12,13 @@
 //! | what do vehicles say of it | [`behaviour`], [`driver`] |
 //! | what do members make of it | [`town`] |
 //! | what came of it | [`figures`] |
+//! | are the roadside's plausibility checks right | [`detect`] |
 //! | how far is it | [`progress`] |
 //! | and with real processes | [`demo`], [`play`], [`player`] |
 
 pub mod behaviour;
 pub mod demo;
+pub mod detect;
 pub mod driver;
 pub mod figures;
 pub mod play;

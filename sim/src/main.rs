@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use milepost_sim::scenario::Scenario;
-use milepost_sim::{behaviour, demo, figures, play, progress, town};
+use milepost_sim::{behaviour, demo, detect, figures, play, progress, town};
 use tracing_subscriber::EnvFilter;
 
 /// A town from a seed: traffic, adversaries, faults, and the demo.
@@ -37,6 +37,8 @@ enum Command {
     },
     /// Drives vehicles from a recording through a running consortium.
     Play(play::Options),
+    /// Runs the roadside's plausibility checks over labelled logs and says how often they are right.
+    Detect(detect::Options),
     /// Lists the behaviours that a fleet may have, with their parameters.
     Behaviours {
         /// Prints one JSON object.
@@ -63,6 +65,13 @@ fn main() -> ExitCode {
             out,
         } => run(&scenario, seed, json, out),
         Command::Play(options) => finish(play::run(&options)),
+        Command::Detect(options) => match detect::run(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::from(USAGE)
+            }
+        },
         Command::Behaviours { json } => {
             println!(
                 "{}",
