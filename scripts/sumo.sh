@@ -15,6 +15,7 @@
 #   --members N           of the consortium: 4
 #   --seed N              which vehicles report, and all other chance: 1
 #   --fcd FILE            keep the recording
+#   --replay FILE         play such a recording; SUMO is not run
 #   --out DIR, --json     as for `milepost-sim run`
 #
 # SUMO comes from PyPI (`eclipse-sumo`), into ${XDG_CACHE_HOME:-~/.cache}/milepost/sumo; the version is
@@ -38,7 +39,7 @@ called_from="$PWD"
 absolute() { case "$1" in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$called_from" "$1" ;; esac; }
 is_number() { [[ $1 =~ ^[0-9]+(\.[0-9]+)?$ ]]; }
 
-penetration=0.05 liars=0 slot_seconds=300 minutes='' members=4 seed=1 fcd='' scenario=''
+penetration=0.05 liars=0 slot_seconds=300 minutes='' members=4 seed=1 fcd='' replay='' scenario=''
 run_options=() sumo_options=()
 while (($#)); do
     case "$1" in
@@ -48,6 +49,7 @@ while (($#)); do
             printf -v "${name//-/_}" '%s' "$2"
             shift 2 ;;
         --fcd) [[ $# -ge 2 ]] || usage '--fcd takes a file'; fcd="$(absolute "$2")"; shift 2 ;;
+        --replay) [[ $# -ge 2 ]] || usage '--replay takes a file'; replay="$(absolute "$2")"; shift 2 ;;
         --out) [[ $# -ge 2 ]] || usage '--out takes a folder'; run_options+=(--out "$(absolute "$2")"); shift 2 ;;
         --json) run_options+=(--json); shift ;;
         --help | -h) sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
@@ -71,7 +73,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # --- SUMO ----------------------------------------------------------------------------------------
 
-if [[ -n ${SUMO_HOME-} ]]; then
+if [[ -n $replay ]]; then
+    [[ -r $replay ]] || usage "cannot read $replay"
+elif [[ -n ${SUMO_HOME-} ]]; then
     sumo="$SUMO_HOME/bin/sumo"
     [[ -x $sumo ]] || fail "SUMO_HOME is $SUMO_HOME, and there is no bin/sumo"
 else
@@ -86,12 +90,14 @@ else
     export SUMO_HOME
     sumo="$SUMO_HOME/bin/sumo"
 fi
-# Places in degrees need PROJ's tables, which the wheel ships where PROJ does not look.
-for folder in "$SUMO_HOME/data/proj" "$SUMO_HOME/share/proj"; do
-    if [[ -z ${PROJ_DATA-} && -r $folder/proj.db ]]; then export PROJ_DATA="$folder"; fi
-done
-found="$("$sumo" --version | sed -n '1s/.* \([0-9][0-9.]*\).*/\1/p')"
-[[ $found == "$SUMO_VERSION" ]] || say "SUMO $found is not $SUMO_VERSION, which the published figures are of"
+if [[ -z $replay ]]; then
+    # Places in degrees need PROJ's tables, which the wheel ships where PROJ does not look.
+    for folder in "$SUMO_HOME/data/proj" "$SUMO_HOME/share/proj"; do
+        if [[ -z ${PROJ_DATA-} && -r $folder/proj.db ]]; then export PROJ_DATA="$folder"; fi
+    done
+    found="$("$sumo" --version | sed -n '1s/.* \([0-9][0-9.]*\).*/\1/p')"
+    [[ $found == "$SUMO_VERSION" ]] || say "SUMO $found is not $SUMO_VERSION, which the published figures are of"
+fi
 
 # --- Milepost ------------------------------------------------------------------------------------
 
@@ -120,7 +126,7 @@ run_sumo() { # with data to $1
 {
     [[ -z $minutes ]] || printf 'minutes = %s\n' "$minutes"
     printf '[world]\nkind = "fcd"\nsegments = "edge"\nfile = "%s"\npenetration = %s\n' \
-        "${fcd:-$folder/fcd.xml}" "$penetration"
+        "${replay:-${fcd:-$folder/fcd.xml}}" "$penetration"
     printf '[ledger]\nmembers = %s\nslot_seconds = %s\nepoch_minutes = %s\n' \
         "$members" "$slot_seconds" "$(awk -v s="$slot_seconds" 'BEGIN { print s * 3 / 60 }')"
     # Fewer, larger blocks and batches than real members make: the run is faster for it.
@@ -133,6 +139,10 @@ run_sumo() { # with data to $1
 } >"$folder/scenario.toml"
 milepost=("${CARGO_TARGET_DIR:-target}/release/milepost-sim" run "$folder/scenario.toml" --seed "$seed" "${run_options[@]}")
 
+if [[ -n $replay ]]; then
+    "${milepost[@]}"
+    exit
+fi
 if [[ -n $fcd ]]; then
     say "recording $configuration to $fcd"
     run_sumo "$fcd" || { cat "$folder/sumo.log" >&2; fail 'SUMO failed'; }
