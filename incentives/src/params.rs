@@ -49,7 +49,7 @@ pub struct Params {
     /// A road's past fades by 1/2ⁿ a slot: 1/8.
     pub memory_shift: u32,
     /// How far the words of one vehicle may lean to one side, in cm/s, until the published estimate trusts it less: from
-    /// 6 km/h on; not at all from 12 km/h on.
+    /// 8 km/h on; not at all from 16 km/h on.
     pub lean: Tolerance,
     /// How many words a vehicle's lean goes back.
     pub lean_words: u32,
@@ -205,7 +205,7 @@ impl Default for Params {
             prior_weight: 9_830,
             memory_max: Q as u32,
             memory_shift: 3,
-            lean: Tolerance { near: 167, far: 333 },
+            lean: Tolerance { near: 222, far: 444 },
             lean_words: 3,
             reach_nears: 4,
             reporters_needed: 3,
