@@ -13,9 +13,11 @@
 //! | who is trusted | `reputation`, [`quarantine`] |
 //! | who is paid | `epoch`, `supply`, `vesting`, [`payout_tree`] |
 //! | does it all add up | [`audit`] |
+//! | what would the rules make of claims from elsewhere | [`claims`] |
 
 pub mod apply;
 pub mod audit;
+pub mod claims;
 pub mod genesis;
 pub mod params;
 pub mod payout_tree;

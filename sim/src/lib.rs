@@ -13,6 +13,7 @@
 //! | what do members make of it | [`town`] |
 //! | what came of it | [`figures`] |
 //! | are the roadside's plausibility checks right | [`detect`] |
+//! | and what of claims from elsewhere | [`truth`] |
 //! | how far is it | [`progress`] |
 //! | and with real processes | [`demo`], [`play`], [`player`] |
 
@@ -27,4 +28,5 @@ pub mod progress;
 pub mod rng;
 pub mod scenario;
 pub mod town;
+pub mod truth;
 pub mod world;

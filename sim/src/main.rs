@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use milepost_sim::scenario::Scenario;
-use milepost_sim::{behaviour, demo, detect, figures, play, progress, town};
+use milepost_sim::{behaviour, demo, detect, figures, play, progress, town, truth};
 use tracing_subscriber::EnvFilter;
 
 /// A town from a seed: traffic, adversaries, faults, and the demo.
@@ -39,6 +39,8 @@ enum Command {
     Play(play::Options),
     /// Runs the roadside's plausibility checks over labelled logs and says how often they are right.
     Detect(detect::Options),
+    /// Finds what is true among claims from elsewhere, and whom to trust, by the ledger's rules.
+    Truth(truth::Options),
     /// Lists the behaviours that a fleet may have, with their parameters.
     Behaviours {
         /// Prints one JSON object.
@@ -70,6 +72,13 @@ fn main() -> ExitCode {
             Err(error) => {
                 eprintln!("error: {error}");
                 ExitCode::from(USAGE)
+            }
+        },
+        Command::Truth(options) => match truth::run(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::from(if error.is_usage() { USAGE } else { 1 })
             }
         },
         Command::Behaviours { json } => {
