@@ -192,7 +192,10 @@ impl Trust {
         self.standing = reputation::after_epoch(params, self.standing, &tally);
         match reputation::decide(params, &self.standing, self.quarantined) {
             Decision::Stay => {}
-            Decision::Quarantine => self.quarantined = true,
+            Decision::Quarantine => {
+                self.standing = reputation::counted_anew(self.standing);
+                self.quarantined = true;
+            }
             Decision::Release => {
                 self.standing = reputation::released();
                 self.quarantined = false;
@@ -259,7 +262,10 @@ mod tests {
 
     #[test]
     fn a_source_that_is_always_far_off_is_silenced_and_heard_again_once_it_is_right() {
-        let params = Params::default();
+        let params = Params {
+            release_needs_vote: false,
+            ..Params::default()
+        };
         let mut trust = Trust::new(&params);
         let (mut bad, mut good) = (Tested::default(), Tested::default());
         for _ in 0..30 {

@@ -47,7 +47,11 @@ pub struct Learnt {
 
 /// Plays the items until trust stands still; tells `progress` after each epoch how far the trust has come.
 pub fn learn(items: &[&Said], groups: &[u64], tolerance: Tolerance, mut progress: impl FnMut(f64)) -> Learnt {
-    let params = Params::default();
+    let params = Params {
+        // There is nobody to vote.
+        release_needs_vote: false,
+        ..Params::default()
+    };
     let mut sources: Vec<Source> = groups
         .iter()
         .map(|&group| Source {
