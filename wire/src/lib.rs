@@ -10,7 +10,7 @@
 //! | what is said | [`observation`], [`report`], [`batch`], [`transaction`] |
 //! | what is agreed | [`block`], [`vote`], [`output`], [`state`] |
 //! | how do points become pay | [`payout`] |
-//! | why believe it | [`merkle`], [`tree`], [`certificate`], [`proof`] |
+//! | why believe it | [`merkle`], [`tree`], [`certificate`], [`proof`], [`light`] |
 //! | how does it travel | [`codec`], [`topic`], [`link`] |
 
 pub mod batch;
@@ -21,6 +21,7 @@ pub mod codec;
 pub mod consortium;
 pub mod hash;
 pub mod identity;
+pub mod light;
 pub mod link;
 pub mod many;
 pub mod member;
