@@ -252,7 +252,7 @@ impl Audit {
             };
             let squared = times(payment.reputation.into(), payment.reputation.into());
             if payment.multiplier != 0 {
-                payment.multiplier = narrow(squared);
+                payment.multiplier = narrow(times(squared, squared));
             }
         }
         let split = split(&self.params, pool, reward.vehicles, &mut expected);

@@ -223,7 +223,9 @@ fn services_of(state: &State, epoch: Epoch) -> Vec<Service> {
 /// What a vehicle can claim; the amounts are for [`split`] to fill in.
 fn claim(params: &Params, epoch: Epoch, id: KeyId, vehicle: &Vehicle, tally: &Tally) -> Payment {
     let excluded = vehicle.revoked || vehicle.quarantine.is_some();
-    let multiplier = reputation::multiplier(params, &vehicle.standing, excluded);
+    // What the epoch itself has shown counts already: nobody is paid for lies by the trust of yesterday.
+    let standing = reputation::after_epoch(params, vehicle.standing, tally);
+    let multiplier = reputation::multiplier(params, &standing, excluded);
     let debt = vehicle.standing.debt;
     let useful = payout::useful(debt, tally.points, narrow(multiplier));
     Payment {
@@ -231,7 +233,7 @@ fn claim(params: &Params, epoch: Epoch, id: KeyId, vehicle: &Vehicle, tally: &Ta
         vehicle: id,
         points: tally.points,
         debt,
-        reputation: vehicle.standing.reputation(),
+        reputation: standing.reputation(),
         multiplier: narrow(multiplier),
         useful,
         presence: tally.base,
@@ -273,7 +275,7 @@ fn judge(state: &mut State, params: &Params, epoch: Epoch, id: KeyId, tally: &Ta
     let balance = vehicle.standing.debt.saturating_add(tally.points);
     vehicle.standing.debt = balance.clamp(-debt_max, 0);
     vehicle.standing = reputation::after_epoch(params, vehicle.standing, tally);
-    let decision = reputation::decide(params, &vehicle.standing, vehicle.quarantine.is_some());
+    let decision = reputation::decide(params, &vehicle.standing, tally, vehicle.quarantine.is_some());
     state.vehicles.insert(id, vehicle);
     let next = Epoch(epoch.0.saturating_add(1));
     match decision {

@@ -187,14 +187,17 @@ impl Draft {
             vehicle: report.vehicle,
         };
         let (value, age_ms) = (seen.measure.value(), now.since(seen_at));
-        let known = self
+        let published = state
+            .road(seen.cell, kind)
+            .map_or(params.default_value(kind), |road| road.value);
+        let before = self
             .sightings
             .get(&spot)
             .or_else(|| state.open.sightings.get(&spot))
             .copied();
-        let sighting = match known {
+        let sighting = match before {
             Some(mut sighting) => {
-                sighting.add(kind, value, seen_at, age_ms);
+                sighting.add(kind, value, published, seen_at, age_ms);
                 sighting
             }
             None => {
@@ -208,7 +211,7 @@ impl Draft {
                     return;
                 }
                 tally.items += 1;
-                Sighting::new(value, seen_at, age_ms, operator)
+                Sighting::new(value, published, seen_at, age_ms, operator)
             }
         };
         self.sightings.insert(spot, sighting);

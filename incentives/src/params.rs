@@ -56,6 +56,8 @@ pub struct Params {
     /// How far from the median a word can draw the published estimate, in `near` tolerances: four.
     pub reach_nears: u32,
 
+    /// What a word's quality falls short of its news, in [`Q`], so that luck does not pay: 0.04.
+    pub news_margin: u32,
     /// How many independent reporters an item needs.
     pub reporters_needed: u32,
     /// The most by which scarcity multiplies an item's worth.
@@ -73,7 +75,7 @@ pub struct Params {
     pub operator_start_good: u64,
     /// Weight of bad readings that a new owner of roadside sensors starts with, in [`Q`]: reputation ¾.
     pub operator_start_bad: u64,
-    /// A vehicle's record fades by 1/2ⁿ an epoch: 1/32.
+    /// A vehicle's record fades by 1/2ⁿ an epoch: 1/16.
     pub record_shift: u32,
     /// What an epoch of good reports adds to the record, in [`Q`].
     pub evidence_per_epoch: u64,
@@ -81,7 +83,7 @@ pub struct Params {
     pub evidence_full: u32,
     /// How many times as much as a good report a bad one weighs.
     pub bad_weight: u32,
-    /// Reputation below which nothing is earned, and quarantine threatens, in [`Q`]: 0.15.
+    /// Reputation below which nothing is earned, and quarantine threatens, in [`Q`]: 0.08.
     pub reputation_min: u32,
     /// Reputation from which on presence is paid, and an owner's roadside sensors count, in [`Q`]: ½.
     pub reputation_base: u32,
@@ -208,6 +210,7 @@ impl Default for Params {
             lean: Tolerance { near: 222, far: 444 },
             lean_words: 3,
             reach_nears: 4,
+            news_margin: 2_621,
             reporters_needed: 3,
             need_max: 4,
             heard_shift: 4,
@@ -216,11 +219,11 @@ impl Default for Params {
             start_bad: 3 * Q,
             operator_start_good: 3 * Q,
             operator_start_bad: Q,
-            record_shift: 5,
+            record_shift: 4,
             evidence_per_epoch: 4 * Q,
             evidence_full: 12,
-            bad_weight: 8,
-            reputation_min: 9_830,
+            bad_weight: 12,
+            reputation_min: 5_243,
             reputation_base: 32_768,
             reputation_release: 39_321,
             evaluated_min: 24,
@@ -351,6 +354,7 @@ impl Params {
         within("memory_shift", self.memory_shift.into(), 0, 16)?;
         within("lean_words", self.lean_words.into(), 0, 1 << 10)?;
         within("reach_nears", self.reach_nears.into(), 1, 1 << 10)?;
+        within("news_margin", self.news_margin.into(), 0, Q)?;
         within("reporters_needed", self.reporters_needed.into(), 1, 1 << 10)?;
         within("need_max", self.need_max.into(), 1, 1 << 8)?;
         within("heard_shift", self.heard_shift.into(), 0, 16)?;

@@ -2,9 +2,10 @@
 //!
 //! A vehicle's record is two fading sums, good and bad, in [`milepost_wire::state::Standing`]. An epoch adds to
 //! them what its evaluated reports showed, scaled so that a vehicle that drives all day gains no more trust in
-//! an hour than one that drives for a little: trust takes time. Bad weighs eight times as much as good.
+//! an hour than one that drives for a little: trust takes time. Bad weighs twelve times as much as good. A judgement
+//! counts as far as the judges outweigh the judged ([`crate::score::certainty`]).
 //!
-//! A reputation below 0.15 after 24 evaluated reports leads into quarantine by rule. Reports in quarantine are scored
+//! A reputation below 0.08 after 24 evaluated reports leads into quarantine by rule. Reports in quarantine are scored
 //! in the shadow; above 0.6 after 24 further evaluated ones the members may vote for its end, or, where
 //! [`Params::release_needs_vote`] is off, it ends by itself.
 
@@ -24,14 +25,15 @@ pub(crate) fn weight(standing: &Standing, quarantined: bool) -> u64 {
     times(reputation, reputation).max(1)
 }
 
-/// What a vehicle's points count for: its reputation squared; 0 below [`Params::reputation_min`] and in
+/// What a vehicle's points count for: the fourth power of its reputation; 0 below [`Params::reputation_min`] and in
 /// quarantine.
 pub(crate) fn multiplier(params: &Params, standing: &Standing, quarantined: bool) -> u64 {
     let reputation = standing.reputation();
     if quarantined || reputation < params.reputation_min {
         return 0;
     }
-    times(reputation.into(), reputation.into())
+    let squared = times(reputation.into(), reputation.into());
+    times(squared, squared)
 }
 
 /// The record after an epoch. Without evaluated reports it stays as it is.
@@ -39,8 +41,8 @@ pub(crate) fn after_epoch(params: &Params, standing: Standing, tally: &Tally) ->
     if tally.evaluated == 0 {
         return standing;
     }
-    let full = tally.evaluated.max(params.evidence_full);
-    let evidence = |count: u32| muldiv(params.evidence_per_epoch, count.into(), full.into());
+    let full = u64::from(tally.evaluated.max(params.evidence_full)) * Q;
+    let evidence = |sum: u64| muldiv(params.evidence_per_epoch, sum, full);
     let fade = |sum: u64| sum - (sum >> params.record_shift.min(63));
     let bad = evidence(tally.bad).saturating_mul(params.bad_weight.into());
     Standing {
@@ -62,12 +64,13 @@ pub(crate) enum Decision {
     Release,
 }
 
-/// Whether the record leads into quarantine, or out of it.
-pub(crate) fn decide(params: &Params, standing: &Standing, quarantined: bool) -> Decision {
+/// Whether the record after an epoch leads into quarantine, or out of it. The epoch itself has to bear it out: a
+/// vehicle that others have spoken ill of, and no longer do, is not quarantined.
+pub(crate) fn decide(params: &Params, standing: &Standing, tally: &Tally, quarantined: bool) -> Decision {
     let reputation = standing.reputation();
     if standing.evaluated < params.evaluated_min {
         Decision::Stay
-    } else if !quarantined && reputation < params.reputation_min {
+    } else if !quarantined && reputation < params.reputation_min && tally.bad > tally.good {
         Decision::Quarantine
     } else if quarantined && !params.release_needs_vote && is_reformed(params, standing) {
         Decision::Release
@@ -124,8 +127,8 @@ mod tests {
     fn tally(good: u32, bad: u32) -> Tally {
         Tally {
             evaluated: good + bad,
-            good,
-            bad,
+            good: u64::from(good) * Q,
+            bad: u64::from(bad) * Q,
             ..Tally::default()
         }
     }
@@ -145,13 +148,16 @@ mod tests {
     fn a_liar_is_quarantined_on_24_reports_and_not_before() {
         let params = Params::default();
         let once = epochs(&params, start(&params), tally(0, 12), 1);
-        assert_eq!(decide(&params, &once, false), Decision::Stay);
+        assert_eq!(decide(&params, &once, &tally(0, 12), false), Decision::Stay);
         let twice = epochs(&params, start(&params), tally(0, 12), 2);
-        assert_eq!(decide(&params, &twice, false), Decision::Quarantine);
+        assert_eq!(
+            decide(&params, &twice, &tally(0, 12), false),
+            Decision::Quarantine
+        );
         let standing = counted_anew(twice);
         let reformed = epochs(&params, standing, tally(12, 0), 100);
         assert_eq!(
-            decide(&params, &reformed, true),
+            decide(&params, &reformed, &tally(12, 0), true),
             Decision::Stay,
             "that is for a vote"
         );
@@ -159,8 +165,15 @@ mod tests {
             release_needs_vote: false,
             ..params
         };
-        assert_eq!(decide(&by_rule, &standing, true), Decision::Stay, "counted anew");
-        assert_eq!(decide(&by_rule, &reformed, true), Decision::Release);
+        assert_eq!(
+            decide(&by_rule, &standing, &tally(0, 0), true),
+            Decision::Stay,
+            "counted anew"
+        );
+        assert_eq!(
+            decide(&by_rule, &reformed, &tally(12, 0), true),
+            Decision::Release
+        );
     }
 
     proptest! {
@@ -175,7 +188,7 @@ mod tests {
         #[test]
         fn no_record_overflows(good in any::<u64>(), bad in any::<u64>(), count in any::<u32>()) {
             let standing = Standing { good, bad, debt: 0, evaluated: u32::MAX };
-            let tally = Tally { evaluated: count, good: count, bad: count, ..Tally::default() };
+            let tally = Tally { evaluated: count, good: count.into(), bad: count.into(), ..Tally::default() };
             after_epoch(&Params::default(), standing, &tally).reputation();
         }
     }

@@ -1,12 +1,14 @@
 //! What is one word worth?
 //!
-//! `a`: do independent others agree on this item. `b`: would the same word have agreed anywhere, that is, with
-//! the other roads of its class in the same slot. `q = a − b`, less one where it is far off. A word that knows
-//! nothing of what goes on (a constant, the class's mean, a copy of the published map) has `a = b` in
-//! expectation and earns nothing. Points are `v · q`, where the worth `v` is what the item was needed, shared,
-//! fresh and judged by many.
+//! What is paid is news. A word's *news* is by how much it differs from what anybody could read in the published
+//! picture when the word was heard. `a` is the part of it that independent others confirm on this item: they tell
+//! the same difference, or a part of it. `b` is the part that would have been confirmed anywhere, that is, on the other
+//! roads of its class in the same slot. `q = a − b`, less one where the word is far off, less a small margin. A copy of
+//! the published map has no news; a word that knows nothing of what goes on (a constant, the class's mean, a
+//! draw of the dice) has `a = b` in expectation. Neither earns. Points are `v · q`, where the worth `v` is what the
+//! item was needed, shared, fresh and judged by many.
 //!
-//! Fractions are in [`Q`].
+//! Why news and not agreement: docs/adr/0012-scoring.md. Fractions are in [`Q`].
 
 use std::collections::BTreeMap;
 
@@ -16,97 +18,136 @@ use crate::fixed::{muldiv, times, times_signed};
 use crate::params::{Params, Tolerance};
 use crate::truth::Opinion;
 
-/// `K`: 1 up to `near`, falling linearly to 0 at `far`; for codes, equal or not. In units of
-/// [`scale`], so that sums are exact.
-fn closeness(tolerance: Option<Tolerance>, one: i64, other: i64) -> i64 {
-    match tolerance {
-        None => i64::from(one == other),
-        Some(tolerance) => {
-            let distance = one.abs_diff(other).min(u64::from(tolerance.far)) as i64;
-            (i64::from(tolerance.far) - distance).min(scale(Some(tolerance)))
+/// What a word tells beyond what was known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// By so much it differs; 0 is no news.
+    Number(i64),
+    /// Another code than the known one; `None` is no news.
+    Code(Option<i64>),
+}
+
+impl News {
+    /// What `word` tells to whom `known` was known. Both are numbers, or both codes where there is no tolerance.
+    pub(crate) fn of(tolerance: Option<Tolerance>, word: i64, known: i64) -> Self {
+        match tolerance {
+            Some(_) => Self::Number(word.saturating_sub(known)),
+            None => Self::Code((word != known).then_some(word)),
         }
     }
 }
 
-/// What full closeness counts.
-fn scale(tolerance: Option<Tolerance>) -> i64 {
-    tolerance.map_or(1, |tolerance| {
-        i64::from(tolerance.far) - i64::from(tolerance.near)
-    })
+/// From which difference on a number is all news.
+fn full(tolerance: Option<Tolerance>) -> i64 {
+    tolerance.map_or(1, |tolerance| i64::from(tolerance.near.max(1)))
 }
 
-/// `K(one − other)`, in [`Q`].
-pub(crate) fn agreement(tolerance: Option<Tolerance>, one: i64, other: i64) -> u64 {
-    fraction(closeness(tolerance, one, other), scale(tolerance))
+/// What two tell alike, up to [`full`]; below 0 where they tell the contrary.
+fn overlap(full: i64, one: News, other: News) -> i64 {
+    match (one, other) {
+        (News::Number(one), News::Number(other)) => {
+            let alike = one
+                .unsigned_abs()
+                .min(other.unsigned_abs())
+                .min(full.unsigned_abs()) as i64;
+            if (one > 0) == (other > 0) { alike } else { -alike }
+        }
+        (News::Code(Some(one)), News::Code(Some(other))) => i64::from(one == other),
+        _ => 0,
+    }
 }
 
-fn fraction(part: i64, whole: i64) -> u64 {
-    muldiv(part.max(0) as u64, Q, whole.max(0) as u64)
+/// `part / whole` in [`Q`], rounded towards 0.
+fn fraction(part: i64, whole: i64) -> i64 {
+    let fraction = muldiv(part.unsigned_abs(), Q, whole.max(1) as u64) as i64;
+    if part < 0 { -fraction } else { fraction }
+}
+
+/// How far apart two words are, where they are numbers.
+fn distance(one: i64, other: i64) -> u64 {
+    one.abs_diff(other)
 }
 
 /// Whether the two don't agree at all.
 pub(crate) fn is_far(tolerance: Option<Tolerance>, one: i64, other: i64) -> bool {
-    closeness(tolerance, one, other) == 0
+    match tolerance {
+        Some(tolerance) => distance(one, other) >= u64::from(tolerance.far),
+        None => one != other,
+    }
 }
 
 /// Whether the two agree fully.
 pub(crate) fn is_near(tolerance: Option<Tolerance>, one: i64, other: i64) -> bool {
-    closeness(tolerance, one, other) == scale(tolerance)
+    match tolerance {
+        Some(tolerance) => distance(one, other) <= u64::from(tolerance.near),
+        None => one == other,
+    }
 }
 
-/// What was settled on the roads of one class in one slot, ready to be asked how a word would have fared there.
+/// The news of the roads of one class in one slot, ready to be asked how a word would have fared there.
 ///
-/// The sum of `K` over all roads is exact and costs O(log n): `K` is piecewise linear, so running sums over the
-/// sorted words give it.
-#[derive(Clone, Debug)]
+/// The sum of overlaps over all roads is exact and costs O(log n): it is piecewise linear, so running sums over the
+/// sorted news give it.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Elsewhere {
-    words: Vec<i64>,
-    /// The sum of the words before each place.
+    /// Numbers in their order.
+    numbers: Vec<i64>,
+    /// The sum of the numbers before each place.
     running: Vec<i64>,
+    /// How many roads have each code as news.
+    codes: BTreeMap<i64, i64>,
+    /// How many roads there are, with news or without.
+    roads: i64,
 }
 
 impl Elsewhere {
-    pub(crate) fn new(mut words: Vec<i64>) -> Self {
-        words.sort_unstable();
-        let mut running = Vec::with_capacity(words.len() + 1);
-        running.push(0);
-        let mut sum = 0i64;
-        for &word in &words {
-            sum = sum.saturating_add(word);
-            running.push(sum);
+    pub(crate) fn new(news: impl IntoIterator<Item = News>) -> Self {
+        let mut elsewhere = Self::default();
+        for news in news {
+            elsewhere.roads += 1;
+            match news {
+                News::Number(number) => elsewhere.numbers.push(number),
+                News::Code(Some(code)) => *elsewhere.codes.entry(code).or_default() += 1,
+                News::Code(None) => {}
+            }
         }
-        Self { words, running }
+        elsewhere.numbers.sort_unstable();
+        elsewhere.running.push(0);
+        let mut sum = 0i64;
+        for &number in &elsewhere.numbers {
+            sum = sum.saturating_add(number);
+            elsewhere.running.push(sum);
+        }
+        elsewhere
     }
 
-    /// `b`: the mean closeness of `word` to these roads, without its own, which says `own`. `None` where no
-    /// other road is left.
-    pub(crate) fn agreement(&self, tolerance: Option<Tolerance>, word: i64, own: Option<i64>) -> Option<u64> {
-        let own_closeness = own.map_or(0, |own| closeness(tolerance, word, own));
-        let count = self.words.len() as i64 - i64::from(own.is_some());
-        if count <= 0 {
+    /// `b`: the mean overlap of `news` with these roads, without its own, which has `own`. `None` where fewer than
+    /// `least` other roads are left.
+    fn overlap(&self, full: i64, news: News, own: Option<News>, least: i64) -> Option<i64> {
+        let count = self.roads - i64::from(own.is_some());
+        if count < least {
             return None;
         }
-        let sum = self.closeness_sum(tolerance, word) - own_closeness;
-        Some(fraction(sum, count.saturating_mul(scale(tolerance))))
+        let own = own.map_or(0, |own| overlap(full, news, own));
+        Some(fraction(
+            self.overlap_sum(full, news) - own,
+            count.saturating_mul(full),
+        ))
     }
 
-    fn closeness_sum(&self, tolerance: Option<Tolerance>, word: i64) -> i64 {
-        let below = |limit: i64| self.words.partition_point(|&other| other < limit);
-        let Some(tolerance) = tolerance else {
-            return (below(word.saturating_add(1)) - below(word)) as i64;
+    fn overlap_sum(&self, full: i64, news: News) -> i64 {
+        let number = match news {
+            News::Code(code) => return code.map_or(0, |code| self.codes.get(&code).copied().unwrap_or(0)),
+            News::Number(number) => number.clamp(-full, full),
         };
-        let (near, far) = (i64::from(tolerance.near), i64::from(tolerance.far));
-        let at = |distance: i64| below(word.saturating_add(distance));
-        // Borders of the rising, the level and the falling part.
-        let (a, b, c, d) = (at(-far), at(-near), at(near + 1), at(far + 1));
+        let below = |limit: i64| self.numbers.partition_point(|&other| other < limit);
         let sum = |from: usize, to: usize| self.running[to].saturating_sub(self.running[from]);
         let len = |from: usize, to: usize| (to - from) as i64;
-        let rising = sum(a, b).saturating_add(len(a, b).saturating_mul(far.saturating_sub(word)));
-        let falling = len(c, d)
-            .saturating_mul(far.saturating_add(word))
-            .saturating_sub(sum(c, d));
-        let level = len(b, c).saturating_mul(scale(Some(tolerance)));
-        rising.saturating_add(level).saturating_add(falling)
+        // Numbers within ±reach count as they are, those beyond as the reach.
+        let reach = number.abs();
+        let (low, high, end) = (below(-reach), below(reach), self.numbers.len());
+        let alike = sum(low, high).saturating_add((len(high, end) - len(0, low)).saturating_mul(reach));
+        if number > 0 { alike } else { -alike }
     }
 }
 
@@ -142,9 +183,9 @@ pub(crate) fn freshness(age_ms: u64, limit_ms: u64) -> u64 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Quality {
     /// `a`.
-    pub(crate) agreement: u64,
+    pub(crate) agreement: i64,
     /// `b`.
-    pub(crate) anywhere: u64,
+    pub(crate) anywhere: i64,
     /// `q`.
     pub(crate) quality: i64,
     /// Whether the record gets better for it.
@@ -153,17 +194,32 @@ pub(crate) struct Quality {
     pub(crate) bad: bool,
 }
 
-/// Compares a word with what the others say, and with what is said elsewhere.
-pub(crate) fn quality(tolerance: Option<Tolerance>, word: i64, others: Opinion, anywhere: u64) -> Quality {
-    let agreement = agreement(tolerance, word, others.word);
+/// Compares a word, heard when `known` was known, with what the others say, and with what is said elsewhere.
+pub(crate) fn quality(
+    params: &Params,
+    tolerance: Option<Tolerance>,
+    (word, known): (i64, i64),
+    others: Opinion,
+    anywhere: i64,
+) -> Quality {
+    let news = |word| News::of(tolerance, word, known);
+    let full = full(tolerance);
+    let agreement = fraction(overlap(full, news(word), news(others.word)), full);
     let bad = is_far(tolerance, word, others.word);
+    let less = u64::from(params.news_margin) + if bad { Q } else { 0 };
     Quality {
         agreement,
         anywhere,
-        quality: agreement as i64 - anywhere as i64 - if bad { Q as i64 } else { 0 },
+        quality: agreement - anywhere - less as i64,
         good: is_near(tolerance, word, others.word),
         bad,
     }
+}
+
+/// How far a judgement goes into the record, in [`Q`]: as far as the judges outweigh the judged. Who is not trusted
+/// cannot ruin a trusted vehicle's name, nor make its own.
+pub(crate) fn certainty(judges: u64, judged: u64) -> u64 {
+    muldiv(judges.min(judged.max(1)), Q, judged.max(1))
 }
 
 /// `v = need · share · freshness · κ`.
@@ -183,39 +239,41 @@ pub(crate) struct Settled {
     everywhere: Elsewhere,
 }
 
+/// With fewer other roads of a class than this, all roads are compared: a mean of few says little.
+const ROADS_MIN: i64 = 8;
+
 impl Settled {
-    /// From each road's class and word.
-    pub(crate) fn new(roads: &[(usize, i64)]) -> Self {
-        let mut by_class: BTreeMap<usize, Vec<i64>> = BTreeMap::new();
-        for &(class, word) in roads {
-            by_class.entry(class).or_default().push(word);
+    /// From each road's class and news.
+    pub(crate) fn new(roads: &[(usize, News)]) -> Self {
+        let mut by_class: BTreeMap<usize, Vec<News>> = BTreeMap::new();
+        for &(class, news) in roads {
+            by_class.entry(class).or_default().push(news);
         }
-        let everywhere = roads.iter().map(|&(_, word)| word).collect();
         Self {
             by_class: by_class
                 .into_iter()
-                .map(|(class, words)| (class, Elsewhere::new(words)))
+                .map(|(class, news)| (class, Elsewhere::new(news)))
                 .collect(),
-            everywhere: Elsewhere::new(everywhere),
+            everywhere: Elsewhere::new(roads.iter().map(|&(_, news)| news)),
         }
     }
 
-    /// `b` for a word on a road of `class` that says `own`, if anything; `known` is what a copy of the
-    /// published map would say. Where the slot has no other road of the class, all roads are compared; where
-    /// it has no other road, the published map.
+    /// `b` for a word with this news on a road of `class` whose own is `own`, if it has any. Where the slot has few other
+    /// roads of the class, all roads are compared; where it has no other road, half of it counts as told
+    /// anywhere.
     pub(crate) fn anywhere(
         &self,
         tolerance: Option<Tolerance>,
         class: usize,
-        word: i64,
-        own: Option<i64>,
-        known: i64,
-    ) -> u64 {
+        news: News,
+        own: Option<News>,
+    ) -> i64 {
+        let full = full(tolerance);
         self.by_class
             .get(&class)
-            .and_then(|class| class.agreement(tolerance, word, own))
-            .or_else(|| self.everywhere.agreement(tolerance, word, own))
-            .unwrap_or_else(|| agreement(tolerance, word, known))
+            .and_then(|class| class.overlap(full, news, own, ROADS_MIN))
+            .or_else(|| self.everywhere.overlap(full, news, own, 1))
+            .unwrap_or_else(|| fraction(overlap(full, news, news), full) / 2)
     }
 }
 
@@ -226,22 +284,63 @@ mod tests {
 
     const SPEED: Option<Tolerance> = Some(Tolerance { near: 139, far: 417 });
 
-    #[test]
-    fn agreement_falls_from_near_to_far() {
-        assert_eq!(agreement(SPEED, 139, 0), Q);
-        assert_eq!(agreement(SPEED, 278, 0), Q / 2);
-        assert_eq!(agreement(SPEED, -417, 0), 0);
-        assert_eq!(agreement(None, 3, 3), Q);
-        assert_eq!(agreement(None, 3, 4), 0);
+    fn overlap_of(one: i64, other: i64) -> i64 {
+        let news = |word| News::of(SPEED, word, 0);
+        fraction(overlap(full(SPEED), news(one), news(other)), full(SPEED))
+    }
+
+    fn elsewhere(words: &[i64]) -> Elsewhere {
+        Elsewhere::new(words.iter().map(|&word| News::Number(word)))
     }
 
     #[test]
-    fn a_road_without_company_is_compared_with_the_map() {
-        let alone = Settled::new(&[(1, -500)]);
-        assert_eq!(alone.anywhere(SPEED, 1, -500, Some(-500), 0), 0, "news");
-        assert_eq!(alone.anywhere(SPEED, 1, 0, Some(-500), 0), Q, "a copy of the map");
-        let classes = Settled::new(&[(1, -500), (2, -500)]);
-        assert_eq!(classes.anywhere(SPEED, 1, -500, Some(-500), 0), Q, "all roads");
+    fn news_is_what_two_tell_alike() {
+        let q = Q as i64;
+        assert_eq!(overlap_of(139, 500), q);
+        assert_eq!(overlap_of(-500, -500), q);
+        assert_eq!(overlap_of(500, 70), 70 * q / 139);
+        assert_eq!(overlap_of(500, -500), -q, "the contrary");
+        assert_eq!(overlap_of(0, 500), 0, "a copy of the map tells nothing");
+        let code = |word| News::of(None, word, 3);
+        assert_eq!(overlap(1, code(4), code(4)), 1);
+        assert_eq!(overlap(1, code(4), code(5)), 0);
+        assert_eq!(overlap(1, code(3), code(3)), 0, "known already");
+    }
+
+    #[test]
+    fn a_copy_of_the_map_never_earns() {
+        let params = Params::default();
+        for others in [-900, -100, 0, 50, 900] {
+            let others = Opinion {
+                word: others,
+                groups: 3,
+            };
+            let anywhere = Settled::new(&[(1, News::Number(5)), (1, News::Number(others.word))]).anywhere(
+                SPEED,
+                1,
+                News::Number(0),
+                Some(News::Number(others.word)),
+            );
+            assert!(quality(&params, SPEED, (0, 0), others, anywhere).quality < 0);
+        }
+    }
+
+    #[test]
+    fn a_road_without_company_counts_as_half_told_anywhere() {
+        let alone = Settled::new(&[(1, News::Number(-500))]);
+        let anywhere = alone.anywhere(SPEED, 1, News::Number(-500), Some(News::Number(-500)));
+        assert_eq!(anywhere, Q as i64 / 2);
+        let classes = Settled::new(&[(1, News::Number(-500)), (2, News::Number(-500))]);
+        let anywhere = classes.anywhere(SPEED, 1, News::Number(-500), Some(News::Number(-500)));
+        assert_eq!(anywhere, Q as i64, "all roads, where a class has few");
+    }
+
+    #[test]
+    fn who_is_not_trusted_cannot_ruin_a_trusted_name() {
+        assert_eq!(certainty(Q / 8, Q / 2), Q / 4);
+        assert_eq!(certainty(Q, Q / 2), Q);
+        assert_eq!(certainty(Q, 0), Q, "in the shadow");
+        assert_eq!(certainty(0, Q), 0);
     }
 
     #[test]
@@ -254,12 +353,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sums_by_halves_are_the_sums_by_hand(
-            words in prop::collection::vec(-900i64..900, 0..40), word in -900i64..900, code in any::<bool>(),
+        fn sums_by_parts_are_the_sums_by_hand(
+            words in prop::collection::vec(-900i64..900, 0..40), word in -900i64..900,
         ) {
-            let tolerance = if code { None } else { SPEED };
-            let slow: i64 = words.iter().map(|&other| closeness(tolerance, word, other)).sum();
-            prop_assert_eq!(Elsewhere::new(words).closeness_sum(tolerance, word), slow);
+            let slow: i64 = words
+                .iter()
+                .map(|&other| overlap(139, News::Number(word), News::Number(other)))
+                .sum();
+            prop_assert_eq!(elsewhere(&words).overlap_sum(139, News::Number(word)), slow);
+        }
+
+        /// Told of many roads, news that has nothing to do with them earns nothing: what it gains on one road it
+        /// loses in `b`.
+        #[test]
+        fn one_word_for_all_roads_earns_nothing(
+            roads in prop::collection::vec(-900i64..900, 10..40), word in -900i64..900,
+        ) {
+            let settled = Settled::new(&roads.iter().map(|&road| (1, News::Number(road))).collect::<Vec<_>>());
+            let news = News::Number(word);
+            let gained: i64 = roads
+                .iter()
+                .map(|&road| {
+                    let b = settled.anywhere(SPEED, 1, news, Some(News::Number(road)));
+                    fraction(overlap(139, news, News::Number(road)), 139) - b
+                })
+                .sum();
+            prop_assert!(gained.abs() <= 2 * roads.len() as i64, "{}", gained);
         }
 
         #[test]
@@ -273,29 +392,31 @@ mod tests {
         }
 
         #[test]
-        fn points_rise_with_quality(
-            word in -900i64..900, others in -900i64..900, nearer in 0i64..900, worth in 0u64..4 * Q, anywhere in 0..=Q,
+        fn points_rise_towards_what_the_others_say(
+            word in -900i64..900, others in -900i64..900, nearer in 0i64..900, worth in 0u64..4 * Q,
         ) {
             let closer = others + (word - others).signum() * nearer.min((word - others).abs());
+            let params = Params::default();
             let judge = |word| {
-                let quality = quality(SPEED, word, Opinion { word: others, groups: 3 }, anywhere);
+                let quality = quality(&params, SPEED, (word, 0), Opinion { word: others, groups: 3 }, 0);
                 points(worth, quality.quality)
             };
             prop_assert!(judge(closer) >= judge(word));
         }
 
         #[test]
-        fn points_stay_within_twice_the_worth(worth in 0u64..=4 * Q, a in 0..=Q, b in 0..=Q, far in any::<bool>()) {
-            let quality = a as i64 - b as i64 - if far { Q as i64 } else { 0 };
-            let points = points(worth, quality);
-            prop_assert!(points <= worth as i64 && points >= -2 * worth as i64);
+        fn points_stay_within_thrice_the_worth(
+            worth in 0u64..=4 * Q, word in -900i64..900, others in -900i64..900, b in -(Q as i64)..=Q as i64,
+        ) {
+            let quality = quality(&Params::default(), SPEED, (word, 0), Opinion { word: others, groups: 3 }, b);
+            let (points, worth) = (points(worth, quality.quality), worth as i64);
+            prop_assert!(points <= 2 * worth && points >= -4 * worth);
         }
 
         #[test]
-        fn no_word_overflows(words in prop::collection::vec(any::<i32>(), 0..10), word in any::<i64>(), near in any::<u16>()) {
-            let tolerance = Some(Tolerance { near: near.into(), far: u32::from(near) + 1 });
-            let words = words.into_iter().map(i64::from).collect();
-            let _ = Elsewhere::new(words).agreement(tolerance, word, Some(word));
+        fn no_word_overflows(words in prop::collection::vec(any::<i64>(), 0..10), word in any::<i64>(), known in any::<i64>()) {
+            let news = News::of(SPEED, word, known);
+            let _ = elsewhere(&words).overlap(139, news, Some(news), 1);
         }
     }
 }

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use milepost_wire::output::{Estimate, Item, Output};
-use milepost_wire::state::{Q, Road};
+use milepost_wire::state::{Q, Road, Standing};
 use milepost_wire::time::Slot;
 use milepost_wire::{Cell, KeyId, Kind};
 
@@ -21,8 +21,8 @@ use crate::hazard::{self, Silent, Verdict};
 use crate::lean::Lean;
 use crate::params::Tolerance;
 use crate::reputation;
-use crate::score::{self, Quality, Settled};
-use crate::sighting::{Sighting, Spot, Trace};
+use crate::score::{self, News, Quality, Settled};
+use crate::sighting::{Sighting, Spot, TallyKey, Trace};
 use crate::state::State;
 use crate::tally::{self, Line};
 use crate::truth::{self, Opinion, Truth, Voice};
@@ -46,9 +46,11 @@ struct Case {
     plurality: Option<Opinion>,
     /// The same, where it may be published: what words are compared with.
     outcome: Option<Opinion>,
+    /// What the outcome tells beyond what was known when its first voice was heard.
+    news: Option<News>,
     /// The median distance of the words from the outcome.
     spread: i64,
-    /// The kind's tolerance, widened by the spread.
+    /// The kind's tolerance, widened by the spread where it is not far beyond that of the slot's other roads.
     tolerance: Option<Tolerance>,
 }
 
@@ -72,10 +74,8 @@ impl Case {
 pub(crate) fn settle(state: &mut State, kind: Kind, slot: Slot) -> Vec<Output> {
     let cases = cases(state, kind, slot);
     let settled = {
-        let outcomes = cases
-            .iter()
-            .filter_map(|case| case.outcome.map(|outcome| (case.class, outcome.word)));
-        Settled::new(&outcomes.collect::<Vec<_>>())
+        let news = cases.iter().filter_map(|case| Some((case.class, case.news?)));
+        Settled::new(&news.collect::<Vec<_>>())
     };
     let mut published = publish(state, kind, &cases).into_iter();
     let mut outputs = Vec::new();
@@ -132,11 +132,31 @@ fn cases(state: &State, kind: Kind, slot: Slot) -> Vec<Case> {
             by_cell.entry(cell).or_default();
         }
     }
-    by_cell
+    let mut cases: Vec<Case> = by_cell
         .into_iter()
         .map(|(cell, entries)| case(state, Item { slot, cell, kind }, &entries))
-        .collect()
+        .collect();
+    temper(&mut cases, state.params().tolerance(kind));
+    cases
 }
+
+/// How far honest words lie apart is a matter of traffic and much the same on most roads of a slot. Where it is far more
+/// than on half of them, somebody lies: that must not make lies look like traffic.
+fn temper(cases: &mut [Case], tolerance: Option<Tolerance>) {
+    let shared = cases.iter().filter(|case| case.truth.groups() >= 2);
+    let mut spreads: Vec<i64> = shared.map(|case| case.spread).collect();
+    if spreads.len() < SPREADS_MIN {
+        return;
+    }
+    spreads.sort_unstable();
+    let most = spreads[spreads.len() / 2].saturating_mul(2);
+    for case in cases.iter_mut() {
+        case.tolerance = tolerance.map(|tolerance| tolerance.widened(case.spread.min(most)));
+    }
+}
+
+/// With fewer roads to compare, each stands for itself.
+const SPREADS_MIN: usize = 8;
 
 fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
     let (params, kind) = (state.params(), item.kind);
@@ -151,6 +171,7 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
         };
         let word = word(kind, before, sighting);
         let quarantined = vehicle.quarantine.is_some();
+        let standing = standing_so_far(state, item.slot, spot.vehicle, vehicle.standing);
         let operator = vehicle.role.operator();
         if let Some(member) = operator.and_then(|operator| state.members().get(&operator))
             && !quarantined
@@ -166,7 +187,7 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
             group: vehicle.group,
             word,
             weight: match operator {
-                None => reputation::weight(&vehicle.standing, quarantined),
+                None => reputation::weight(&standing, quarantined),
                 // To be weighed against the vehicles.
                 Some(_) => 0,
             },
@@ -197,8 +218,12 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
     };
     let spread = outcome.map_or(0, |outcome| truth::spread(distances(kind, &voices, outcome)));
     let tolerance = params.tolerance(kind).map(|tolerance| tolerance.widened(spread));
+    let news = outcome
+        .zip(sightings.first())
+        .map(|(outcome, first)| News::of(tolerance, outcome.word, known(kind, before, first)));
     Case {
         item,
+        news,
         road,
         before,
         class: params.class(kind, usual),
@@ -220,6 +245,25 @@ fn word(kind: Kind, before: i64, sighting: &Sighting) -> i64 {
     } else {
         sighting.value() - before
     }
+}
+
+/// What was published when a word was heard; for numbers, as words are, as a difference from `before`.
+fn known(kind: Kind, before: i64, sighting: &Sighting) -> i64 {
+    if kind.is_category() {
+        sighting.known()
+    } else {
+        sighting.known() - before
+    }
+}
+
+/// A vehicle's record with what the open epoch has shown so far: who begins to lie is heard less from the next slot
+/// on.
+fn standing_so_far(state: &State, slot: Slot, vehicle: KeyId, standing: Standing) -> Standing {
+    let epoch = state.epoch_of_slot(slot);
+    let tally = state.open.tallies.get(&TallyKey { epoch, vehicle });
+    tally.map_or(standing, |tally| {
+        reputation::after_epoch(state.params(), standing, tally)
+    })
 }
 
 /// How far each voice is from an outcome, with its weight; codes are equal or not.
@@ -318,15 +362,15 @@ fn line(
     (need, share): (u64, u64),
 ) -> Line {
     let (params, kind) = (state.params(), case.item.kind);
-    let known = if kind.is_category() { case.before } else { 0 };
-    let own = case.outcome.map(|outcome| outcome.word);
+    let known = known(kind, case.before, sighting);
     let judged = others.map_or(Quality::default(), |others| {
+        let news = News::of(case.tolerance, voice.word, known);
         let anywhere = match kind {
-            // Elsewhere there is no danger: only what is on the map could be said without looking.
-            Kind::Hazard => score::agreement(None, voice.word, known),
-            _ => settled.anywhere(case.tolerance, case.class, voice.word, own, known),
+            // Dangers are too rare for it to matter how many there are elsewhere.
+            Kind::Hazard => 0,
+            _ => settled.anywhere(case.tolerance, case.class, news, case.news),
         };
-        score::quality(case.tolerance, voice.word, others, anywhere)
+        score::quality(params, case.tolerance, (voice.word, known), others, anywhere)
     });
     Line {
         epoch: state.epoch_of_slot(case.item.slot),
@@ -338,8 +382,10 @@ fn line(
             case.before + voice.word
         },
         before: case.before,
+        known,
         others,
         judged,
+        certainty: score::certainty(case.truth.weight_without(voice.group), voice.weight),
         need,
         share,
         freshness: score::freshness(sighting.age_ms(), params.freshness_ms.get(kind)),

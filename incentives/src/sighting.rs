@@ -48,7 +48,10 @@ impl Spot {
 pub(crate) struct Sighting {
     /// The sum of the observed numbers, or the latest code.
     sum: i64,
-    /// How many observations `sum` and `age_sum_ms` are of.
+    /// What anybody could read of the road in the published picture when each was heard: the sum of the numbers, or
+    /// the latest code.
+    known_sum: i64,
+    /// How many observations the sums are of.
     count: u32,
     /// The sum of their ages when their blocks were made.
     age_sum_ms: u64,
@@ -59,9 +62,10 @@ pub(crate) struct Sighting {
 }
 
 impl Sighting {
-    pub(crate) fn new(value: i32, seen_at: Timestamp, age_ms: u64, operator: Address) -> Self {
+    pub(crate) fn new(value: i32, known: i32, seen_at: Timestamp, age_ms: u64, operator: Address) -> Self {
         Self {
             sum: value.into(),
+            known_sum: known.into(),
             count: 1,
             age_sum_ms: age_ms,
             latest: seen_at,
@@ -70,11 +74,11 @@ impl Sighting {
     }
 
     /// Takes in another observation of the same item by the same vehicle.
-    pub(crate) fn add(&mut self, kind: Kind, value: i32, seen_at: Timestamp, age_ms: u64) {
+    pub(crate) fn add(&mut self, kind: Kind, value: i32, known: i32, seen_at: Timestamp, age_ms: u64) {
         if kind.is_category() {
             let newer = seen_at > self.latest || (seen_at == self.latest && i64::from(value) < self.sum);
             if newer {
-                *self = Self::new(value, seen_at, age_ms, self.operator);
+                *self = Self::new(value, known, seen_at, age_ms, self.operator);
             }
             return;
         }
@@ -82,6 +86,7 @@ impl Sighting {
         if let Some(count) = self.count.checked_add(1) {
             self.count = count;
             self.sum = self.sum.saturating_add(value.into());
+            self.known_sum = self.known_sum.saturating_add(known.into());
             self.age_sum_ms = self.age_sum_ms.saturating_add(age_ms);
             self.latest = self.latest.max(seen_at);
         }
@@ -90,6 +95,11 @@ impl Sighting {
     /// What the vehicle says, in the kind's unit, rounded down.
     pub(crate) fn value(&self) -> i64 {
         self.sum.div_euclid(i64::from(self.count.max(1)))
+    }
+
+    /// What was published of the road when it was heard, in the kind's unit, rounded down.
+    pub(crate) fn known(&self) -> i64 {
+        self.known_sum.div_euclid(i64::from(self.count.max(1)))
     }
 
     /// How many observations it rests on: at one a second, the seconds that the vehicle spent there.
@@ -132,12 +142,13 @@ pub(crate) struct Tally {
     pub(crate) points: i64,
     /// The worth of its reports that were well reputed.
     pub(crate) base: u64,
-    /// Reports that others' could judge, ...
+    /// Reports that others' could judge.
     pub(crate) evaluated: u32,
-    /// ... of which near the others', ...
-    pub(crate) good: u32,
-    /// ... and far off.
-    pub(crate) bad: u32,
+    /// How many of them were near the others', each as far as its judges weigh against it, in
+    /// [`milepost_wire::state::Q`], ...
+    pub(crate) good: u64,
+    /// ... and how many far off.
+    pub(crate) bad: u64,
 }
 
 /// Which roadside unit, and in which epoch.
@@ -162,8 +173,8 @@ mod tests {
                 let gather = |seen: &[(i32, u64, u64)]| {
                     let mut all = seen.iter().map(|&(value, at, age)| (value, Timestamp::from_millis(at), age + at));
                     let (value, at, age) = all.next().expect("not empty");
-                    let mut sighting = Sighting::new(value, at, age, Address::default());
-                    all.for_each(|(value, at, age)| sighting.add(kind, value, at, age));
+                    let mut sighting = Sighting::new(value, 7, at, age, Address::default());
+                    all.for_each(|(value, at, age)| sighting.add(kind, value, 7, at, age));
                     (sighting.value(), if kind.is_category() { 0 } else { sighting.age_ms() })
                 };
                 let mut turned = seen.clone();

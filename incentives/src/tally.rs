@@ -25,9 +25,13 @@ pub(crate) struct Line {
     pub(crate) value: i64,
     /// What was known before, in the kind's unit.
     pub(crate) before: i64,
+    /// What was published when it was heard: a difference from `before`, or a code.
+    pub(crate) known: i64,
     /// What the others say; `None` where nobody could judge.
     pub(crate) others: Option<Opinion>,
     pub(crate) judged: Quality,
+    /// How far the judgement goes into the record.
+    pub(crate) certainty: u64,
     /// Fractions in [`milepost_wire::state::Q`].
     pub(crate) need: u64,
     pub(crate) share: u64,
@@ -55,8 +59,9 @@ pub(crate) fn write(state: &mut State, line: &Line, outputs: &mut Vec<Output>) {
         value: narrow_signed(line.value),
         before: narrow_signed(line.before),
         others: narrow_signed(line.others.map_or(0, |others| others.word)),
-        agreement: narrow(line.judged.agreement),
-        anywhere: narrow(line.judged.anywhere),
+        known: narrow_signed(line.known),
+        agreement: narrow_signed(line.judged.agreement),
+        anywhere: narrow_signed(line.judged.anywhere),
         quality: narrow_signed(line.judged.quality),
         groups,
         kappa: narrow(kappa),
@@ -73,8 +78,9 @@ pub(crate) fn write(state: &mut State, line: &Line, outputs: &mut Vec<Output>) {
     tally.points = tally.points.saturating_add(points);
     tally.base = tally.base.saturating_add(presence);
     tally.evaluated = tally.evaluated.saturating_add(u32::from(line.others.is_some()));
-    tally.good = tally.good.saturating_add(u32::from(line.judged.good));
-    tally.bad = tally.bad.saturating_add(u32::from(line.judged.bad));
+    let counts = |judged: bool| if judged { line.certainty } else { 0 };
+    tally.good = tally.good.saturating_add(counts(line.judged.good));
+    tally.bad = tally.bad.saturating_add(counts(line.judged.bad));
     state.open.tallies.insert(key, tally);
 
     if line.share > 0 {

@@ -4,7 +4,7 @@
 //! codes the weighted plurality (of equals, the smaller code), with everybody or with one group left out.
 //!
 //! Weights are squared reputations, capped so that nobody decides alone: from three voices on, one weighs at
-//! most a third of all, and from two groups on, a group weighs at most half. What was published before speaks
+//! most half of all, and from two groups on, a group weighs at most half. What was published before speaks
 //! as one voice more. The result can be moved at will by half of an item's weight, and not by less.
 //!
 //! Cost: O(n log n) for an item of n voices, all groups' leave-outs included.
@@ -58,6 +58,8 @@ pub(crate) struct Truth {
     groups: u32,
     /// All voices' weight, without what was known before.
     weight: u64,
+    /// Each group's part of it.
+    weights: BTreeMap<u64, u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -66,11 +68,11 @@ enum Said {
     Codes(Codes),
 }
 
-/// Caps the weights: a voice at a third from three counting voices on, a group at half from two groups on.
+/// Caps the weights: a voice at half from three counting voices on, a group at half from two groups on.
 pub(crate) fn cap_weights(voices: &mut [Voice]) {
     let counting = voices.iter().filter(|voice| voice.weight > 0).count();
     if counting >= 3 {
-        let cap = (sum(voices) / 3).max(1);
+        let cap = (sum(voices) / 2).max(1);
         for voice in voices.iter_mut() {
             voice.weight = voice.weight.min(cap);
         }
@@ -129,7 +131,14 @@ impl Truth {
             judges,
             groups: u32::try_from(groups.len()).unwrap_or(u32::MAX),
             weight: sum(voices),
+            weights: weight_by_group(voices),
         }
+    }
+
+    /// All voices' weight, without those of `group`.
+    pub(crate) fn weight_without(&self, group: u64) -> u64 {
+        let own = self.weights.get(&group).copied().unwrap_or(0);
+        self.weight.saturating_sub(own)
     }
 
     /// What everybody says; `None` where nobody counts.

@@ -178,7 +178,7 @@ impl fmt::Display for Explanation {
             Some(payment) => {
                 writeln!(
                     f,
-                    "points {} + debt {}, times reputation {} squared ({}): useful {}",
+                    "points {} + debt {}, times reputation {} to the fourth ({}): useful {}",
                     decimal(payment.points),
                     decimal(payment.debt),
                     decimal(payment.reputation),
@@ -279,6 +279,7 @@ mod tests {
             value: 1390,
             before: 1200,
             others: 180,
+            known: 0,
             agreement: 65_536,
             anywhere: 32_768,
             quality: 32_768,

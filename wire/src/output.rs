@@ -143,11 +143,13 @@ pub struct Score {
     pub before: i32,
     /// What the others say, as a difference from `before`.
     pub others: i32,
-    /// `a`: agreement with the others on this item.
-    pub agreement: u32,
-    /// `b`: agreement that the same word would have had elsewhere.
-    pub anywhere: u32,
-    /// `q = a − b − [far off]`.
+    /// What was published when it said so, as a difference from `before`; a code as it is.
+    pub known: i32,
+    /// `a`: how much of its news the others tell, too; below 0 where they tell the contrary.
+    pub agreement: i32,
+    /// `b`: the same, had it told its news elsewhere.
+    pub anywhere: i32,
+    /// `q = a − b − [far off] − margin`.
     pub quality: i32,
     /// Independent groups that could judge.
     pub groups: u32,

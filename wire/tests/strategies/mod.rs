@@ -312,44 +312,34 @@ pub fn an_output() -> impl Strategy<Value = Output> {
         any::<u32>(),
         key_id(),
         item(),
-        any::<[i32; 4]>(),
-        any::<[u32; 9]>(),
+        any::<[i32; 7]>(),
+        any::<[u32; 7]>(),
         any::<i64>(),
     )
-        .prop_map(
-            |(epoch, vehicle, item, [value, before, others, quality], of_q, points)| {
-                let [
-                    agreement,
-                    anywhere,
-                    groups,
-                    kappa,
-                    need,
-                    share,
-                    freshness,
-                    worth,
-                    presence,
-                ] = of_q;
-                Output::Score(Score {
-                    epoch: Epoch(epoch),
-                    vehicle,
-                    item,
-                    value,
-                    before,
-                    others,
-                    agreement,
-                    anywhere,
-                    quality,
-                    groups,
-                    kappa,
-                    need,
-                    share,
-                    freshness,
-                    worth,
-                    points,
-                    presence,
-                })
-            },
-        );
+        .prop_map(|(epoch, vehicle, item, signed, of_q, points)| {
+            let [value, before, others, known, agreement, anywhere, quality] = signed;
+            let [groups, kappa, need, share, freshness, worth, presence] = of_q;
+            Output::Score(Score {
+                epoch: Epoch(epoch),
+                vehicle,
+                item,
+                value,
+                before,
+                others,
+                known,
+                agreement,
+                anywhere,
+                quality,
+                groups,
+                kappa,
+                need,
+                share,
+                freshness,
+                worth,
+                points,
+                presence,
+            })
+        });
     let payment = (
         any::<u32>(),
         key_id(),
