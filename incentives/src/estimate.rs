@@ -541,9 +541,9 @@ mod tests {
     }
 
     fn sighting(seconds: u32) -> Sighting {
-        let mut sighting = Sighting::new(0, Timestamp::default(), 0, Address::default());
+        let mut sighting = Sighting::new(0, 0, Timestamp::default(), 0, Address::default());
         for _ in 1..seconds {
-            sighting.add(Kind::Speed, 0, Timestamp::default(), 0);
+            sighting.add(Kind::Speed, 0, 0, Timestamp::default(), 0);
         }
         sighting
     }
