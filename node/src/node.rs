@@ -193,9 +193,11 @@ pub struct Node<S> {
     claimed: Height,
     /// The block that was asked for, and when it is asked for again.
     fetching: Option<(Height, u64)>,
-    /// The last block came by fetching, and there are more.
+    /// How many questions for blocks nobody has answered lately.
+    unanswered: u32,
+    /// This height's block came by fetching, or the last one's did and this one is not begun.
     catching_up: bool,
-    /// Verified messages of the height after the one that is being decided.
+    /// Verified messages of the height after the one that is being decided; between heights, of the next.
     early: Vec<PeerMessage>,
     /// When this height was begun.
     started_ms: u64,
@@ -242,6 +244,7 @@ impl<S: Store> Node<S> {
             status_at: now.mono_ms,
             claimed: Height::ZERO,
             fetching: None,
+            unanswered: 0,
             catching_up: false,
             early: Vec::new(),
             started_ms: now.mono_ms,
@@ -408,7 +411,7 @@ impl<S: Store> Node<S> {
 
     /// When the next height starts, as things stand.
     fn start_at(&self, resting: Resting) -> u64 {
-        if self.pool.has_content(self.members()) {
+        if self.pool.has_content(self.members()) || !self.early.is_empty() {
             return resting.earliest;
         }
         let due = self
@@ -422,6 +425,7 @@ impl<S: Store> Node<S> {
 
     fn start(&mut self) -> Result<(), Fatal> {
         self.resting = None;
+        self.catching_up = false;
         self.started_ms = self.now.mono_ms;
         let (height, members) = (self.next(), self.members().clone());
         let stepped = self.engine.start(height, &members, Vec::new())?;

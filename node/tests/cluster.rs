@@ -7,14 +7,16 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use milepost_incentives::{Genesis, Params};
-use milepost_node::message::{BlockAnswer, PeerMessage};
+use milepost_node::message::{BlockAnswer, PeerMessage, Vote};
 use milepost_node::node::{Input, Node, Now, Output, Settings, Want};
 use milepost_node::store::{Memory, Store};
 use milepost_node::{Fatal, VerifiedBatch};
+use milepost_wire::batch::BatchRef;
 use milepost_wire::transaction::{Enrolment, Role};
+use milepost_wire::vote::{self, Step};
 use milepost_wire::{
-    Address, Cell, ChainId, Hash, Heading, Height, Measure, Member, Members, Observation, Place, Report,
-    SecretKey, Sequence, Signed, Speed, Timestamp, decode, encode,
+    Address, Block, Cell, ChainId, Hash, Heading, Height, Measure, Member, Members, Observation, Place,
+    Report, SecretKey, Sequence, Signature, Signed, Speed, Timestamp, decode, encode,
 };
 
 const START: u64 = 700_000_000_000;
@@ -53,6 +55,10 @@ struct Cluster {
     equivocations: usize,
     blocks: BTreeMap<Height, Hash>,
     batches: u64,
+    /// Somebody changes the contents of every block that is proposed, or fetched, and is faster than the proposer.
+    changes_bodies: bool,
+    /// Questions for blocks, by member.
+    asked: Vec<usize>,
 }
 
 impl Cluster {
@@ -104,6 +110,8 @@ impl Cluster {
             equivocations: 0,
             blocks: BTreeMap::new(),
             batches: 0,
+            changes_bodies: false,
+            asked: vec![0; members as usize],
         };
         for index in 0..cluster.nodes.len() {
             cluster.boot(index);
@@ -139,7 +147,12 @@ impl Cluster {
             return;
         }
         let (least, most) = self.delay_ms;
-        let at = self.now_ms + least + self.rng.below(most - least + 1);
+        let after = least + self.rng.below(most - least + 1);
+        self.post_after(after, to, input);
+    }
+
+    fn post_after(&mut self, after_ms: u64, to: usize, input: Input) {
+        let at = self.now_ms + after_ms;
         self.count += 1;
         self.events.insert(self.count, (to, input));
         self.queue.push(std::cmp::Reverse((at, self.count)));
@@ -177,15 +190,39 @@ impl Cluster {
                             PeerMessage::Batch(signed) => Input::Batch(self.verified(signed.clone())),
                             other => Input::Peer(other.clone()),
                         };
+                        if let PeerMessage::Body(body) = &message
+                            && self.changes_bodies
+                        {
+                            let mut body = body.clone();
+                            body.block = changed(body.block);
+                            self.post_after(0, to, Input::Peer(PeerMessage::Body(body)));
+                        }
                         self.post(to, input);
                     }
                 }
                 Output::Fetch(want) => {
+                    self.asked[from] += usize::from(matches!(want, Want::Block(_)));
                     let peer =
                         (from + 1 + self.rng.below(self.nodes.len() as u64 - 1) as usize) % self.nodes.len();
                     if self.nodes[peer].is_some()
                         && let Some(input) = self.answer(peer, want)
                     {
+                        if let Input::Block {
+                            block,
+                            certificate,
+                            batches,
+                        } = &input
+                            && self.changes_bodies
+                        {
+                            let block = Box::new(changed((**block).clone()));
+                            let (certificate, batches) = (certificate.clone(), batches.clone());
+                            let input = Input::Block {
+                                block,
+                                certificate,
+                                batches,
+                            };
+                            self.post_after(0, from, input);
+                        }
                         self.post(from, input);
                     }
                 }
@@ -321,6 +358,101 @@ impl Cluster {
             .map(|node| node.as_ref().map_or(0, |node| node.view().height().0))
             .collect()
     }
+}
+
+/// The same header over other contents: a block of the same name.
+fn changed(mut block: Block) -> Block {
+    let author = block.header.proposer;
+    let digest = Hash::of("nobody has this", &[]);
+    block.body.batches.push(BatchRef { digest, author });
+    block
+}
+
+#[test]
+fn contents_that_are_not_the_headers_neither_stop_a_block_nor_a_member() {
+    let mut cluster = Cluster::new(7, 4);
+    cluster.changes_bodies = true;
+    for tick in 1..=20 {
+        cluster.report((tick % 8) as usize, (tick % 3) as usize);
+        cluster.run_until(tick * 500);
+        match tick {
+            4 => cluster.crash(3),
+            12 => cluster.boot(3),
+            _ => {}
+        }
+    }
+    cluster.run_until(14_000);
+    let heights = cluster.heights();
+    assert!(heights.iter().all(|height| *height >= 15), "{heights:?}");
+}
+
+/// An unsigned word of a height that there is not.
+fn boast() -> Input {
+    Input::Peer(PeerMessage::Status(milepost_node::message::Status {
+        height: Height(u64::MAX),
+    }))
+}
+
+#[test]
+fn a_boast_costs_a_few_questions() {
+    let mut cluster = Cluster::new(8, 4);
+    cluster.run_until(5_000);
+    cluster.step(0, boast()).expect("goes on");
+    let before = cluster.asked[0];
+    cluster.run_until(65_000);
+    let questions = cluster.asked[0] - before;
+    assert!((1..=10).contains(&questions), "{questions} questions in a minute");
+}
+
+#[test]
+fn nobody_alone_can_hurry_the_chain() {
+    let mut cluster = Cluster::new(9, 4);
+    // One that has caught up and hears of more blocks than there are ...
+    cluster.run_until(3_000);
+    cluster.crash(2);
+    for tick in 1..=6 {
+        cluster.report((tick % 8) as usize, 0);
+        cluster.run_until(3_000 + tick * 500);
+    }
+    cluster.boot(2);
+    let height = |cluster: &Cluster| cluster.heights()[0];
+    let (before, begin_ms) = (height(&cluster), cluster.now_ms);
+    for tick in 1..=400 {
+        if tick % 20 == 0 {
+            cluster.step(2, boast()).expect("goes on");
+        }
+        cluster.report((tick % 8) as usize, 0);
+        // ... and one that votes on the next block as soon as there is a last one.
+        let (key, next) = (cluster.keys[3].clone(), Height(height(&cluster) + 1));
+        let vote = Vote {
+            precommit: false,
+            height: next,
+            round: 0,
+            value: None,
+            voter: key.address(),
+            signature: Signature::sign(
+                &key,
+                &vote::digest(
+                    &cluster.genesis.chain,
+                    Step::Prevote,
+                    next,
+                    0,
+                    None,
+                    key.address(),
+                ),
+            ),
+        };
+        for to in 0..3 {
+            cluster.post_after(1, to, Input::Peer(PeerMessage::Vote(vote.clone())));
+        }
+        cluster.run_until(begin_ms + tick * 50);
+    }
+    let blocks = height(&cluster) - before;
+    let most = 400 * 50 / Settings::default().block_interval_ms + 2;
+    assert!(
+        (20..=most).contains(&blocks),
+        "{blocks} blocks, at most {most} are due"
+    );
 }
 
 #[test]

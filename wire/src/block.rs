@@ -139,6 +139,13 @@ impl Block {
     pub fn hash(&self) -> Hash {
         self.header.hash()
     }
+
+    /// Whether the body is the one that the header commits to. The name alone does not tell: whoever knows a header
+    /// can put another body under it. Cost: hashing the body.
+    pub fn is_whole(&self) -> bool {
+        self.body.transactions_root() == self.header.transactions_root
+            && self.body.batches_root() == self.header.batches_root
+    }
 }
 
 impl Message for Header {

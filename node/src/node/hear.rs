@@ -2,7 +2,7 @@
 //!
 //! Consensus messages of this height go to the engine, once; those of the next are kept, a few and verified. A body
 //! is believed once a signed proposal of the right proposer named its hash, and held until then. Nothing that is not
-//! signed makes a member begin a height.
+//! signed makes a member begin a height, and nothing before its time.
 
 use std::sync::Arc;
 
@@ -21,8 +21,15 @@ use crate::store::{Store, Write};
 const HELD_MAX: usize = 8;
 /// Consensus messages are kept from heights up to so far ahead, ...
 const AHEAD_MAX: u64 = 1;
-/// ... and no more than so many of them.
+/// ... no more than so many of them, ...
 const EARLY_MAX: usize = 512;
+/// ... and no more than so many of one member: an honest one sends three in a round.
+const EARLY_OF_ONE_MAX: usize = 12;
+/// Bodies are named by at most so many proposals of a round, as many as the engine keeps: an honest proposer makes
+/// one, ...
+const NAMED_IN_ROUND_MAX: usize = 2;
+/// ... and in rounds up to so far ahead of this member's own, as in the engine.
+const ROUNDS_AHEAD_MAX: u32 = 10;
 
 impl<S: Store> Node<S> {
     pub(super) fn hear(&mut self, message: PeerMessage) -> Result<(), Fatal> {
@@ -64,20 +71,25 @@ impl<S: Store> Node<S> {
         }
         let signed = self.is_signed(&message);
         if height > next {
-            if signed && self.early.len() < EARLY_MAX && !self.early.contains(&message) {
-                self.early.push(message);
-            }
+            self.keep_early(message, signed);
             return Ok(());
         }
-        if self.resting.is_some() {
-            // Another member has begun this height; a forgery shall not make us begin it.
-            if !signed {
+        if let Some(resting) = self.resting {
+            // Another member has begun this height. A forgery shall not make us begin it, and nobody before its time:
+            // how far blocks lie apart is for a quorum to say.
+            if !signed || self.now.mono_ms < resting.earliest {
+                self.keep_early(message, signed);
                 return Ok(());
             }
             self.start()?;
+            if self.next() != height {
+                // Starting the height was enough to decide it.
+                return Ok(());
+            }
         }
         if let PeerMessage::Proposal(proposal) = &message
             && signed
+            && self.may_name(proposal)
         {
             self.name(proposal);
         }
@@ -91,6 +103,19 @@ impl<S: Store> Node<S> {
         match hash {
             Some(hash) => self.consider(hash),
             None => Ok(()),
+        }
+    }
+
+    /// Keeps a signed message until its height is begun, within bounds for each member.
+    fn keep_early(&mut self, message: PeerMessage, signed: bool) {
+        let by = speaker(&message);
+        let of_one = self.early.iter().filter(|kept| speaker(kept) == by).count();
+        if signed
+            && of_one < EARLY_OF_ONE_MAX
+            && self.early.len() < EARLY_MAX
+            && !self.early.contains(&message)
+        {
+            self.early.push(message);
         }
     }
 
@@ -131,6 +156,14 @@ impl<S: Store> Node<S> {
         }
     }
 
+    /// Whether a proposal may name one body more: a proposer that lies could name any number of them.
+    fn may_name(&self, proposal: &Proposal) -> bool {
+        let named = self.deciding.named.values().flatten();
+        let in_round = named.filter(|named| named.round == proposal.round).count();
+        in_round < NAMED_IN_ROUND_MAX
+            && proposal.round <= self.engine.round().saturating_add(ROUNDS_AHEAD_MAX)
+    }
+
     /// Notes that the right proposer named a body, and takes it up if it came before.
     pub(super) fn name(&mut self, proposal: &Proposal) {
         let Proposal {
@@ -155,6 +188,11 @@ impl<S: Store> Node<S> {
     pub(super) fn hear_body(&mut self, body: ProposedBody) -> Result<(), Fatal> {
         let (hash, height) = (body.block.hash(), body.block.header.height);
         if height != self.next() && height != self.next().next() || self.deciding.bodies.contains_key(&hash) {
+            return Ok(());
+        }
+        // Anybody can put other contents under a header that was proposed; they must not stand in for the true ones.
+        if !body.block.is_whole() {
+            tracing::debug!(%height, "a body that is not its header's is refused");
             return Ok(());
         }
         if height == self.next() && self.deciding.named.contains_key(&hash) {
@@ -238,5 +276,14 @@ impl<S: Store> Node<S> {
 
     pub(super) fn next_nonce(&self, sender: &Address) -> u64 {
         self.ledger().state().account(sender).nonce
+    }
+}
+
+/// Who signed a vote or a proposal.
+fn speaker(message: &PeerMessage) -> Option<Address> {
+    match message {
+        PeerMessage::Vote(vote) => Some(vote.voter),
+        PeerMessage::Proposal(proposal) => Some(proposal.proposer),
+        _ => None,
     }
 }

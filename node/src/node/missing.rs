@@ -18,6 +18,9 @@ const FETCH_AFTER_MS: u64 = 80;
 const FETCH_AT_ONCE_MAX: usize = 16;
 /// A member that is one block behind for so many milliseconds fetches it.
 const BEHIND_MS: u64 = 300;
+/// Nobody is believed to have a block after so many questions for it that nobody answered: whoever boasts of heights
+/// costs that many. True claims come again every [`Settings::status_ms`](super::Settings::status_ms).
+const UNANSWERED_MAX: u32 = 8;
 
 impl<S: Store> Node<S> {
     pub(super) fn fetch_missing(&mut self) {
@@ -79,7 +82,13 @@ impl<S: Store> Node<S> {
             _ if self.claimed == next && !self.catching_up => self.now.mono_ms + BEHIND_MS,
             _ => self.now.mono_ms,
         };
-        if at <= self.now.mono_ms {
+        if at <= self.now.mono_ms && self.unanswered == UNANSWERED_MAX {
+            self.claimed = self.ledger().height();
+            self.unanswered = 0;
+            self.fetching = None;
+            self.catching_up = false;
+        } else if at <= self.now.mono_ms {
+            self.unanswered += 1;
             self.outputs.push(Output::Fetch(Want::Block(next)));
             self.fetching = Some((next, self.now.mono_ms + self.settings.refetch_ms));
         } else {
@@ -97,6 +106,7 @@ impl<S: Store> Node<S> {
         if block.header.height != self.next()
             || certificate.height != self.next()
             || certificate.block != hash
+            || !block.is_whole()
         {
             return Ok(());
         }
@@ -105,7 +115,7 @@ impl<S: Store> Node<S> {
             return Ok(());
         }
         self.fetching = None;
-        self.catching_up = true;
+        self.unanswered = 0;
         if self.resting.is_some() {
             self.start()?;
         }
@@ -113,6 +123,7 @@ impl<S: Store> Node<S> {
             // Starting the height was enough to decide it.
             return Ok(());
         }
+        self.catching_up = true;
         self.deciding
             .batches
             .extend(batches.into_iter().map(|batch| (batch.digest(), batch)));
