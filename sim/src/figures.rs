@@ -180,14 +180,18 @@ pub struct LedgerFigures {
 pub struct Invariants {
     /// minted − burned was held, after every block.
     pub conservation: bool,
-    /// Members never had two blocks at one height.
+    /// Members never had two blocks, or two states, at one height, nor a block that nobody proposed.
     pub agreement: bool,
-    /// No report counted twice.
+    /// No report counted twice, and every payment is what the rules give.
     pub paid_once: bool,
     /// No member voted for two things in one step.
     pub no_equivocation: bool,
     /// Replaying the chain gives the same state.
     pub replay_equal: bool,
+    /// Every certificate that a member keeps verifies.
+    pub certified: bool,
+    /// After the last fault the chain went on, with every honest member.
+    pub progress: bool,
 }
 
 impl Invariants {
@@ -198,11 +202,23 @@ impl Invariants {
         paid_once: true,
         no_equivocation: true,
         replay_equal: true,
+        certified: true,
+        progress: true,
     };
 
     /// Whether all hold.
     pub const fn all(&self) -> bool {
-        self.conservation && self.agreement && self.paid_once && self.no_equivocation && self.replay_equal
+        self.is_safe() && self.progress
+    }
+
+    /// Whether all hold but that the chain goes on.
+    pub const fn is_safe(&self) -> bool {
+        self.conservation
+            && self.agreement
+            && self.paid_once
+            && self.no_equivocation
+            && self.replay_equal
+            && self.certified
     }
 }
 
@@ -598,12 +614,14 @@ impl Figures {
         line(
             "invariants",
             format!(
-                "conservation {}, agreement {}, paid once {}, no equivocation {}, replay {}",
+                "conservation {}, agreement {}, paid once {}, no equivocation {}, replay {}, certificates {}, progress {}",
                 holds(invariants.conservation),
                 holds(invariants.agreement),
                 holds(invariants.paid_once),
                 holds(invariants.no_equivocation),
-                holds(invariants.replay_equal)
+                holds(invariants.replay_equal),
+                holds(invariants.certified),
+                holds(invariants.progress)
             ),
         );
         text

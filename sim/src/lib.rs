@@ -10,23 +10,28 @@
 //! | where does chance come from | [`rng`] |
 //! | what goes on on the roads | [`world`] |
 //! | what do vehicles say of it | [`behaviour`], [`driver`] |
+//! | what goes wrong, and which rule is broken on purpose | [`fault`], [`control`] |
 //! | what do members make of it | [`town`] |
 //! | what came of it | [`figures`] |
 //! | are the roadside's plausibility checks right | [`detect`] |
 //! | and what of claims from elsewhere | [`truth`] |
+//! | and of many towns, with all faults at once | [`sweep`] |
 //! | how far is it | [`progress`] |
 //! | and with real processes | [`demo`], [`play`], [`player`] |
 
 pub mod behaviour;
+pub mod control;
 pub mod demo;
 pub mod detect;
 pub mod driver;
+pub mod fault;
 pub mod figures;
 pub mod play;
 pub mod player;
 pub mod progress;
 pub mod rng;
 pub mod scenario;
+pub mod sweep;
 pub mod town;
 pub mod truth;
 pub mod world;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use milepost_sim::scenario::Scenario;
-use milepost_sim::{behaviour, demo, detect, figures, play, progress, town, truth};
+use milepost_sim::{behaviour, demo, detect, figures, play, progress, sweep, town, truth};
 use tracing_subscriber::EnvFilter;
 
 /// A town from a seed: traffic, adversaries, faults, and the demo.
@@ -41,6 +41,9 @@ enum Command {
     Detect(detect::Options),
     /// Finds what is true among claims from elsewhere, and whom to trust, by the ledger's rules.
     Truth(truth::Options),
+    /// Plays many small towns with every kind of fault, lying members included, and checks the ledger's promises after
+    /// every event. Prints the seeds that fail, each with the shortest list of faults that makes it fail.
+    Sweep(sweep::Options),
     /// Lists the behaviours that a fleet may have, with their parameters.
     Behaviours {
         /// Prints one JSON object.
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
                 ExitCode::from(if error.is_usage() { USAGE } else { 1 })
             }
         },
+        Command::Sweep(options) => finish(sweep::command(&options)),
         Command::Behaviours { json } => {
             println!(
                 "{}",

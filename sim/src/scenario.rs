@@ -4,7 +4,8 @@
 //! the file, the line, what was expected and what was found. Unknown fields are errors: a misspelt fault that
 //! never happens would prove nothing.
 //!
-//! Not covered: what the behaviours mean ([`crate::behaviour`]) and what the figures are ([`crate::figures`]).
+//! Not covered: what the behaviours mean ([`crate::behaviour`]), what may go wrong ([`crate::fault`]) and what the
+//! figures are ([`crate::figures`]).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use milepost_incentives::params::Params;
 use serde::Deserialize;
 
 use crate::behaviour::Behaviour;
+use crate::control::Control;
+use crate::fault::Fault;
 use crate::world::fcd::Segments;
 
 /// A run, as its file describes it.
@@ -41,6 +44,9 @@ pub struct Scenario {
     /// What goes wrong.
     #[serde(default)]
     pub fault: Vec<Fault>,
+    /// Which rule is broken on purpose, so that the invariants can show that they notice.
+    #[serde(default)]
+    pub control: Option<Control>,
     /// What the result must be.
     #[serde(default)]
     pub expect: BTreeMap<String, Expectation>,
@@ -163,115 +169,6 @@ pub enum Size {
     Count(usize),
     /// This share of the reporting vehicles.
     Share(f64),
-}
-
-/// Something that goes wrong.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Fault {
-    /// A member's process dies and starts again later.
-    Crash {
-        /// Which member, from 0.
-        member: usize,
-        /// When.
-        at_minute: f64,
-        /// How long it is down.
-        for_minutes: f64,
-        /// Its disk forgets what consensus must not forget: a control, which the invariants must notice.
-        #[serde(default)]
-        forgets: bool,
-    },
-    /// A member stands still, hears nothing, and goes on later.
-    Freeze {
-        /// Which member, from 0.
-        member: usize,
-        /// When.
-        at_minute: f64,
-        /// How long it stands still.
-        for_minutes: f64,
-    },
-    /// Some members hear nothing of the others, nor they of them. Vehicles reach all.
-    Partition {
-        /// The members on one side, from 0.
-        members: Vec<usize>,
-        /// When.
-        at_minute: f64,
-        /// For how long.
-        for_minutes: f64,
-    },
-    /// A member's clock is wrong.
-    ClockSkew {
-        /// Which member, from 0.
-        member: usize,
-        /// When.
-        at_minute: f64,
-        /// For how long.
-        for_minutes: f64,
-        /// By how much it runs ahead; negative: behind.
-        skew_ms: i64,
-    },
-    /// A member's disk fails once: the process stops, and starts again later.
-    DiskError {
-        /// Which member, from 0.
-        member: usize,
-        /// When.
-        at_minute: f64,
-        /// How long it is down.
-        for_minutes: f64,
-    },
-}
-
-impl Fault {
-    /// As the scenario calls it.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Crash { .. } => "crash",
-            Self::Freeze { .. } => "freeze",
-            Self::Partition { .. } => "partition",
-            Self::ClockSkew { .. } => "clock_skew",
-            Self::DiskError { .. } => "disk_error",
-        }
-    }
-
-    /// When it begins and ends, in milliseconds since the run's begin.
-    pub fn span_ms(&self) -> (u64, u64) {
-        let (Self::Crash {
-            at_minute,
-            for_minutes,
-            ..
-        }
-        | Self::Freeze {
-            at_minute,
-            for_minutes,
-            ..
-        }
-        | Self::Partition {
-            at_minute,
-            for_minutes,
-            ..
-        }
-        | Self::ClockSkew {
-            at_minute,
-            for_minutes,
-            ..
-        }
-        | Self::DiskError {
-            at_minute,
-            for_minutes,
-            ..
-        }) = self;
-        (minutes_ms(*at_minute), minutes_ms(at_minute + for_minutes))
-    }
-
-    fn members(&self) -> &[usize] {
-        match self {
-            Self::Crash { member, .. }
-            | Self::Freeze { member, .. }
-            | Self::ClockSkew { member, .. }
-            | Self::DiskError { member, .. } => std::slice::from_ref(member),
-            Self::Partition { members, .. } => members,
-        }
-    }
 }
 
 /// What a figure must be.
@@ -475,19 +372,9 @@ impl Scenario {
                 "expected fleets' shares of 1 together at most, found {shares}"
             ));
         }
-        for fault in &self.fault {
-            let (name, members) = (fault.name(), self.ledger.members);
-            if let Some(member) = fault.members().iter().find(|member| **member >= members) {
-                return Err(format!(
-                    "fault {name}: expected a member from 0 to {}, found {member}",
-                    members - 1
-                ));
-            }
-            let (begin, end) = fault.span_ms();
-            if end < begin {
-                return Err(format!("fault {name}: expected an end after its begin"));
-            }
-        }
+        self.fault
+            .iter()
+            .try_for_each(|fault| fault.check(self.ledger.members))?;
         if !self.anchor.is_empty() {
             return Err("[[anchor]]: roadside sensors are not built yet; expected none".into());
         }
@@ -641,7 +528,10 @@ mod tests {
         "#;
         let scenario = Scenario::parse(text, "town.toml").expect("a scenario");
         assert_eq!(scenario.fleet[1].behaviour, Behaviour::Bias { offset_kmh: -25.0 });
-        assert_eq!(scenario.fault[0].span_ms(), (1_200_000, 1_500_000));
+        assert_eq!(
+            (scenario.fault[0].at_ms, scenario.fault[0].end_ms()),
+            (1_200_000, 1_500_000)
+        );
         assert_eq!(
             scenario.expect["invariants.conservation"],
             Expectation::Bool(true)

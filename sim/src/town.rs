@@ -14,11 +14,19 @@
 //! Every unit hears every vehicle, as units linked by zenoh do. A batch is verified by its author alone: the others
 //! share its verified form, since the signatures are the same ones.
 //!
-//! Not covered: zenoh, RocksDB and real time, see [`crate::demo`]; forged messages, which unit tests cover.
+//! Members may lie, crash and be cut off: [`crate::fault`]. After every event, what must hold is checked.
+//!
+//! Not covered: zenoh, RocksDB and real time, see [`crate::demo`].
 
+mod consortium;
+mod disk;
+mod faults;
+mod lies;
+mod lines;
 mod member;
 mod queue;
 mod result;
+mod roads;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,30 +34,25 @@ use std::sync::Arc;
 
 use milepost_incentives::{Genesis, Outlook};
 use milepost_node::message::PeerMessage;
-use milepost_node::store::Store as _;
 use milepost_node::{Fatal, Input as NodeInput, Output as NodeOutput, VerifiedBatch, View, Want};
 use milepost_obu::heads::Certified;
-use milepost_obu::journal::{Journal as _, MemoryJournal};
-use milepost_obu::outbox::Change;
-use milepost_obu::vehicle::{Input as VehicleInput, Output as VehicleOutput, Vehicle, VehicleConfig};
-use milepost_rsu::unit::{Input as UnitInput, Output as UnitOutput};
-use milepost_wire::output::Estimate;
+use milepost_obu::journal::MemoryJournal;
+use milepost_obu::vehicle::{Input as VehicleInput, Vehicle, VehicleConfig};
+use milepost_rsu::unit::Input as UnitInput;
 use milepost_wire::proof::ReceiptNotice;
-use milepost_wire::signed::signing_digest;
-use milepost_wire::time::Slot;
 use milepost_wire::transaction::{Enrolment, Role};
-use milepost_wire::{
-    Cell, ChainId, Hash, Height, KeyId, Kind, Member as Vote, Members, Output as LedgerOutput, SecretKey,
-    Sequence, SignedBatch, Timestamp, decode,
-};
+use milepost_wire::{ChainId, Hash, Height, KeyId, Member as Vote, Members, SecretKey, Sequence, Timestamp};
 
+use self::faults::Calm;
+use self::lies::Lies;
 use self::member::{Answer, Member};
 use self::queue::Queue;
 use self::watch::Watch;
-use crate::driver::{self, Company, Deed, Driver, Sensor};
+use crate::driver::{self, Company, Driver, Sensor};
+use crate::fault::{Fault, Trouble};
 use crate::figures::{Figures, Item, VehicleRow};
 use crate::rng::Rng;
-use crate::scenario::{self, Fault, Scenario, Size};
+use crate::scenario::{self, Scenario, Size};
 use crate::world::{World, WorldError, fcd, grid};
 
 /// What came of a run.
@@ -63,6 +66,8 @@ pub struct Played {
     pub vehicles: Vec<VehicleRow>,
     /// Which promises were broken, and how: the first few.
     pub broken: Vec<String>,
+    /// The greatest round that an honest member voted in.
+    pub worst_round: u32,
 }
 
 /// Why a scenario cannot be played.
@@ -185,12 +190,6 @@ enum Event {
         from: usize,
         message: Arc<PeerMessage>,
     },
-    /// A batch reaches another member.
-    Batch {
-        to: usize,
-        from: usize,
-        batch: Arc<VerifiedBatch>,
-    },
     /// A question reaches a member.
     Asked { to: usize, from: usize, want: Want },
     /// Its answer comes back.
@@ -205,6 +204,20 @@ enum Event {
     Strike(usize),
     /// A fault ends.
     Mend(usize),
+    /// The next message of a flood.
+    Flood(usize),
+    /// A member has waited for its disk: what came meanwhile ...
+    Told { member: usize, input: NodeInput },
+    /// ... and what it had to say, in this life.
+    Spoken {
+        member: usize,
+        start: u32,
+        outputs: Vec<NodeOutput>,
+    },
+    /// Nothing but lies goes wrong any more.
+    Calm,
+    /// By now the chain must have gone on.
+    Deadline,
 }
 
 /// A vehicle with its driver and its disk.
@@ -240,8 +253,18 @@ struct Town<'a> {
     said: BTreeMap<(usize, u32), (f64, u32)>,
     /// What the ledger had to say of roads that nobody spoke of, by slot and road.
     outlooks: BTreeMap<(u32, usize), Outlook>,
-    /// The sides of partitions that are on, by fault.
-    cuts: BTreeMap<usize, Vec<usize>>,
+    /// The ledger after each of the newest blocks, where a liar builds on them.
+    views: BTreeMap<Height, Arc<View>>,
+    /// The faults that are on, by number.
+    on: BTreeSet<usize>,
+    /// The second machine of each member that has one, by fault.
+    twins: BTreeMap<usize, usize>,
+    /// The chance in faults.
+    chance: Rng,
+    lies: Lies,
+    calm: Calm,
+    /// Whether the control has struck that does so once.
+    controlled: bool,
     struck: BTreeMap<&'static str, u64>,
 }
 
@@ -319,6 +342,15 @@ impl<'a> Town<'a> {
             first_outputs.push(outputs);
         }
         let newest = members[0].view().expect("it was just started");
+        let liars = scenario.fault.iter().filter_map(Fault::liar);
+        let liars = liars.map(|member| members[member].address()).collect();
+        let mut twins = BTreeMap::new();
+        for (number, fault) in scenario.fault.iter().enumerate() {
+            if let Trouble::Twins { member, .. } = fault.trouble {
+                twins.insert(number, members.len());
+                members.push(Member::off(members[member].key().clone(), scenario.control));
+            }
+        }
         let mut town = Self {
             scenario,
             seed,
@@ -326,29 +358,31 @@ impl<'a> Town<'a> {
             companies,
             vehicles,
             number_of,
-            genesis,
             members,
             queue: Queue::new(),
             radio: Rng::fork(seed, "radio", 0),
-            watch: Watch::new(),
+            watch: Watch::new(&genesis, liars),
+            genesis,
             newest,
             heads: BTreeMap::new(),
             batches: BTreeMap::new(),
             overheard: VecDeque::new(),
             said: BTreeMap::new(),
             outlooks: BTreeMap::new(),
-            cuts: BTreeMap::new(),
+            views: BTreeMap::new(),
+            on: BTreeSet::new(),
+            twins,
+            chance: Rng::fork(seed, "faults", 0),
+            lies: Lies::new(&scenario.fault),
+            calm: Calm::NotYet,
+            controlled: false,
             struck: BTreeMap::new(),
             world,
         };
         for (number, outputs) in first_outputs.into_iter().enumerate() {
             town.carry_out(number, outputs);
         }
-        for (number, fault) in scenario.fault.iter().enumerate() {
-            let (begin_ms, end_ms) = fault.span_ms();
-            town.queue.at(begin_ms * 1000, Event::Strike(number));
-            town.queue.at(end_ms * 1000, Event::Mend(number));
-        }
+        town.plan_faults();
         town.plan_sighting(0);
         Ok(town)
     }
@@ -370,433 +404,46 @@ impl<'a> Town<'a> {
                 self.drive(vehicle, VehicleInput::Certified(head));
                 self.drive(vehicle, VehicleInput::Receipt(notice));
             }
-            Event::Peer { to, from, message } => {
-                if self.connected(from, to) {
-                    self.tell_node(to, NodeInput::Peer((*message).clone()));
-                }
-            }
-            Event::Batch { to, from, batch } => {
-                if self.connected(from, to) {
-                    self.tell_unit(to, UnitInput::Batch(batch.clone()));
-                    self.tell_node(to, NodeInput::Batch(batch));
-                }
-            }
+            Event::Peer { to, from, message } => self.deliver(from, to, &message),
             Event::Asked { to, from, want } => self.answer(to, from, want),
-            Event::Answered { to, from, answer } => {
-                if self.connected(from, to) {
-                    self.tell_node(to, answer.into_input());
-                }
-            }
+            Event::Answered { to, from, answer } => self.take_answer(to, from, *answer),
             Event::Wake { member, life } => self.wake(member, life),
-            Event::Strike(number) => self.strike(number),
+            Event::Strike(number) => self.strike(number)?,
             Event::Mend(number) => self.mend(number)?,
+            Event::Flood(number) => self.flood(number),
+            Event::Told { member, input } => self.tell_node(member, input),
+            Event::Spoken {
+                member,
+                start,
+                outputs,
+            } => self.speak_late(member, start, outputs),
+            Event::Calm => self.begin_calm(),
+            Event::Deadline => self.meet_deadline(),
         }
         Ok(())
     }
 
-    // The roads.
-
-    fn plan_sighting(&mut self, number: usize) {
-        if let Some(sighting) = self.world.sightings.get(number) {
-            self.queue.at(sighting.at_ms * 1000, Event::Sighting(number));
-        }
-    }
-
-    fn see(&mut self, number: usize) {
-        let sighting = self.world.sightings[number];
-        let (now, newest) = (self.now(), self.newest.clone());
-        let published = |cell| {
-            newest
-                .state()
-                .road(cell, Kind::Speed)
-                .map(|road| f64::from(road.value) * 0.036)
-        };
-        let deed = self.vehicles[sighting.vehicle]
-            .driver
-            .look(&self.world, &sighting, now, published);
-        match deed {
-            Deed::Nothing => {}
-            Deed::Again => {
-                let count = self.overheard.len() as u64;
-                if let Some(bytes) = self.overheard.get(self.radio.below(count) as usize).cloned() {
-                    self.broadcast(bytes);
-                }
-            }
-            Deed::Tell {
-                road,
-                speed_kmh,
-                sensed,
-            } => {
-                let slot = (sighting.at_ms / self.scenario.slot_ms()) as u32;
-                let said = self.said.entry((road, slot)).or_default();
-                *said = (said.0 + speed_kmh, said.1 + 1);
-                self.drive(sighting.vehicle, VehicleInput::Sensed(sensed));
-            }
-        }
-        self.plan_sighting(number + 1);
-    }
-
-    fn drive(&mut self, vehicle: usize, input: VehicleInput) {
-        let (now, now_us) = (self.now(), self.queue.now_us());
-        let onboard = &mut self.vehicles[vehicle];
-        for output in onboard.vehicle.handle(now, input) {
-            match output {
-                VehicleOutput::Store(change) => {
-                    let Ok(()) = self.vehicles[vehicle].journal.record(&change);
-                    if let Change::Keep(kept) = change {
-                        self.watch
-                            .sent(now_us, self.vehicles[vehicle].vehicle.id(), kept.sequence);
-                    }
-                }
-                VehicleOutput::Put { bytes, .. } => {
-                    let bytes = Arc::new(bytes);
-                    if self.overhears {
-                        if self.overheard.len() == OVERHEARD_MAX {
-                            self.overheard.pop_front();
-                        }
-                        self.overheard.push_back(bytes.clone());
-                    }
-                    self.broadcast(bytes);
-                }
-                VehicleOutput::WakeAt(at) => {
-                    self.queue
-                        .at(at.since(self.genesis.time) * 1000, Event::Tick(vehicle));
-                }
-                VehicleOutput::Finalised { .. } | VehicleOutput::Paid(_) => {}
-            }
-        }
-    }
-
-    /// Puts a vehicle's message on the air. Each unit hears it for itself, or does not.
-    fn broadcast(&mut self, bytes: Arc<Vec<u8>>) {
-        for to in 0..self.members.len() {
-            if let Some(at_us) = self.arrival() {
-                self.queue.at(
-                    at_us,
-                    Event::Report {
-                        to,
-                        bytes: bytes.clone(),
-                    },
-                );
-            }
-        }
-    }
-
-    /// When something that is sent now arrives; `None` where it is lost.
-    fn arrival(&mut self) -> Option<u64> {
-        let (shortest, longest) = self.scenario.link.delay_ms;
-        let delay_us = shortest * 1000 + self.radio.below((longest - shortest) * 1000 + 1);
-        let lost = self.scenario.link.loss > 0.0 && self.radio.chance(self.scenario.link.loss);
-        (!lost).then(|| self.queue.now_us() + delay_us)
-    }
-
-    // The members.
-
-    fn connected(&self, from: usize, to: usize) -> bool {
-        self.cuts
-            .values()
-            .all(|side| side.contains(&from) == side.contains(&to))
-    }
-
-    fn tell_unit(&mut self, member: usize, input: UnitInput) {
-        let now_us = self.queue.now_us();
-        let outputs = self.members[member].tell_unit(now_us, &self.genesis, input);
-        for output in outputs {
-            match output {
-                UnitOutput::Batch(batch) => {
-                    self.batches.insert(batch.digest(), batch.clone());
-                    self.tell_node(member, NodeInput::Batch(batch));
-                }
-                UnitOutput::Receipts(vehicle, notice) => self.hand_over(vehicle, notice),
-                UnitOutput::Live(_) | UnitOutput::Accepted(_) => {}
-            }
-        }
-        self.plan_wake(member);
-    }
-
-    fn hand_over(&mut self, vehicle: KeyId, notice: ReceiptNotice) {
-        let (Some(vehicle), Some(head)) = (self.number_of.get(&vehicle), self.heads.get(&notice.height))
-        else {
-            return;
-        };
-        let (vehicle, head) = (*vehicle, head.clone());
-        if let Some(at_us) = self.arrival() {
-            self.queue.at(
-                at_us,
-                Event::Receipts {
-                    vehicle,
-                    head,
-                    notice,
-                },
-            );
-        }
-    }
-
-    fn tell_node(&mut self, member: usize, input: NodeInput) {
-        let now_us = self.queue.now_us();
-        match self.members[member].tell_node(now_us, &self.genesis, input) {
-            Ok(outputs) => self.carry_out(member, outputs),
-            Err(fatal) => self.stop(member, &fatal),
-        }
-    }
-
-    /// A member that is in doubt stops: the store is all that is left of it.
-    fn stop(&mut self, member: usize, fatal: &Fatal) {
-        tracing::warn!(member, %fatal, "a member stopped");
-        *self.struck.entry("stopped").or_default() += 1;
-        match fatal {
-            Fatal::Diverged { .. } => {
-                self.watch
-                    .broken(|held| &mut held.agreement, format!("member {member}: {fatal}"));
-            }
-            Fatal::Broken { .. } => {
-                self.watch
-                    .broken(|held| &mut held.conservation, format!("member {member}: {fatal}"));
-            }
-            _ => {}
-        }
-        self.members[member].crash();
-    }
-
-    fn carry_out(&mut self, member: usize, outputs: Vec<NodeOutput>) {
-        for output in outputs {
-            match output {
-                NodeOutput::Send { bytes, .. } => {
-                    let message: PeerMessage = decode(&bytes).expect("a member writes what a member reads");
-                    self.watch.spoke(&message);
-                    self.send(member, message);
-                }
-                NodeOutput::Fetch(want) => self.ask(member, want),
-                NodeOutput::Committed(view) => self.commit(member, view),
-                NodeOutput::Equivocated(_) => *self.struck.entry("equivocation_seen").or_default() += 1,
-            }
-        }
-        self.plan_wake(member);
-    }
-
-    fn send(&mut self, from: usize, message: PeerMessage) {
-        let batch = match &message {
-            PeerMessage::Batch(signed) => Some(self.verified(signed)),
-            _ => None,
-        };
-        let message = Arc::new(message);
-        for to in (0..self.members.len()).filter(|to| *to != from) {
-            let Some(at_us) = self.arrival() else { continue };
-            let event = match &batch {
-                Some(batch) => Event::Batch {
-                    to,
-                    from,
-                    batch: batch.clone(),
-                },
-                None => Event::Peer {
-                    to,
-                    from,
-                    message: message.clone(),
-                },
-            };
-            self.queue.at(at_us, event);
-        }
-    }
-
-    /// The verified form of a batch, which its author made.
-    fn verified(&self, signed: &SignedBatch) -> Arc<VerifiedBatch> {
-        let digest = signing_digest(&self.genesis.chain, &signed.message);
-        self.batches
-            .get(&digest)
-            .cloned()
-            .expect("every batch was made by a unit of this town")
-    }
-
-    fn ask(&mut self, from: usize, want: Want) {
-        let others: Vec<usize> = (0..self.members.len())
-            .filter(|to| *to != from && self.connected(from, *to))
-            .collect();
-        if others.is_empty() {
-            return;
-        }
-        let to = others[self.radio.below(others.len() as u64) as usize];
-        if let Some(at_us) = self.arrival() {
-            self.queue.at(at_us, Event::Asked { to, from, want });
-        }
-    }
-
-    fn answer(&mut self, to: usize, from: usize, want: Want) {
-        let Some(store) = self.members[to].disk_in_use() else {
-            return;
-        };
-        let found = match want {
-            Want::Block(height) => store
-                .block(height)
-                .ok()
-                .flatten()
-                .and_then(|(block, certificate)| {
-                    let batches = block
-                        .body
-                        .batches
-                        .iter()
-                        .map(|named| self.batches.get(&named.digest).cloned());
-                    Some(Answer::Block {
-                        batches: batches.collect::<Option<_>>()?,
-                        block: Box::new(block),
-                        certificate,
-                    })
-                }),
-            Want::Body(hash) => store
-                .body(&hash)
-                .ok()
-                .flatten()
-                .map(|block| Answer::Body(Box::new(block))),
-            Want::Batch(digest) => store
-                .batch(&digest)
-                .ok()
-                .flatten()
-                .map(|signed| Answer::Batch(self.verified(&signed))),
-        };
-        if let Some(answer) = found
-            && let Some(at_us) = self.arrival()
-        {
-            self.queue.at(
-                at_us,
-                Event::Answered {
-                    to: from,
-                    from: to,
-                    answer: Box::new(answer),
-                },
-            );
-        }
-    }
-
-    fn commit(&mut self, member: usize, view: Arc<View>) {
-        let now_us = self.queue.now_us();
-        if self.watch.committed(now_us, member, &view) {
-            let head = view.head().expect("a committed block has a head").clone();
-            match Certified::check(head, &self.genesis.chain, &self.genesis.members) {
-                Ok(head) => drop(self.heads.insert(view.height(), head)),
-                Err(error) => self.watch.broken(
-                    |held| &mut held.agreement,
-                    format!("the certificate of block {}: {error}", view.height()),
-                ),
-            }
-            self.look_everywhere(&view);
-            if self.heads.len() > 512 {
-                self.heads.pop_first();
-            }
-            self.newest = view.clone();
-        }
-        self.tell_unit(member, UnitInput::Committed(view));
-    }
-
-    /// Asks the ledger, where it has just settled a slot, about the roads that nobody spoke of.
-    fn look_everywhere(&mut self, view: &View) {
-        let settled: BTreeMap<Slot, BTreeSet<Cell>> =
-            view.outputs()
-                .iter()
-                .fold(BTreeMap::new(), |mut settled, output| {
-                    if let LedgerOutput::Estimate(Estimate { item, .. }) = output
-                        && item.kind == Kind::Speed
-                    {
-                        settled
-                            .entry(item.slot)
-                            .or_insert_with(BTreeSet::new)
-                            .insert(item.cell);
-                    }
-                    settled
-                });
-        let elsewhere = (!settled.is_empty())
-            .then(|| view.state().elsewhere(Kind::Speed))
-            .flatten();
-        for (slot, heard) in settled {
-            for (number, road) in self.world.roads.iter().enumerate() {
-                let outlook = view.state().outlook(road.cell, Kind::Speed, slot).or(elsewhere);
-                if let Some(outlook) = outlook.filter(|_| !heard.contains(&road.cell)) {
-                    self.outlooks.insert((slot.0, number), outlook);
-                }
-            }
-        }
-    }
-
-    fn plan_wake(&mut self, member: usize) {
-        let now_us = self.queue.now_us();
-        if let Some((at_us, life)) = self.members[member].wake_to_plan(now_us) {
-            self.queue.at(at_us, Event::Wake { member, life });
-        }
-    }
-
-    fn wake(&mut self, member: usize, life: u32) {
-        let now_us = self.queue.now_us();
-        let Some(due) = self.members[member].woken(now_us, life) else {
-            return;
-        };
-        if due.unit {
-            self.tell_unit(member, UnitInput::Wake);
-        }
-        if due.node {
-            self.tell_node(member, NodeInput::Wake);
-        }
-        self.plan_wake(member);
-    }
-
-    // The faults.
-
-    fn strike(&mut self, number: usize) {
-        let fault = &self.scenario.fault[number];
-        *self.struck.entry(fault.name()).or_default() += 1;
-        match fault {
-            Fault::Crash { member, forgets, .. } => {
-                if *forgets {
-                    self.members[*member].forget_at_crash();
-                }
-                self.members[*member].crash();
-            }
-            Fault::Freeze { member, .. } => self.members[*member].freeze(true),
-            Fault::Partition { members, .. } => drop(self.cuts.insert(number, members.clone())),
-            Fault::ClockSkew { member, skew_ms, .. } => self.members[*member].set_skew_ms(*skew_ms),
-            Fault::DiskError { member, .. } => self.members[*member].break_disk(),
-        }
-    }
-
-    fn mend(&mut self, number: usize) -> Result<(), PlayError> {
-        match &self.scenario.fault[number] {
-            Fault::Crash { member, .. } | Fault::DiskError { member, .. } => {
-                let member = *member;
-                let now_us = self.queue.now_us();
-                let outputs = self.members[member]
-                    .restart(now_us, &self.genesis, self.scenario)
-                    .map_err(|why| PlayError::Start { member, why })?;
-                self.carry_out(member, outputs);
-            }
-            Fault::Freeze { member, .. } => {
-                self.members[*member].freeze(false);
-                self.plan_wake(*member);
-            }
-            Fault::Partition { .. } => drop(self.cuts.remove(&number)),
-            Fault::ClockSkew { member, .. } => self.members[*member].set_skew_ms(0),
-        }
-        Ok(())
-    }
-
-    /// Whether every epoch of the run is paid and every living member has every block, or the time for it is up.
+    /// Whether every epoch of the run is paid, every honest member has every block, and the chain went on after the
+    /// faults; or the time for it is up.
     fn is_settled(&self) -> bool {
+        if self.calm != Calm::Over {
+            return false;
+        }
         let now_ms = self.queue.now_us() / 1000;
         let state = self.newest.state();
         let last = state.epoch_of(self.genesis.time.plus(self.world.duration_ms.saturating_sub(1)));
-        let mended_ms = self
-            .scenario
-            .fault
-            .iter()
-            .map(|fault| fault.span_ms().1)
-            .max()
-            .unwrap_or(0);
+        let mended_ms = self.calm_ms();
         let paid_ms = state.epoch_due(last).since(self.genesis.time);
         if now_ms > paid_ms.max(mended_ms) + DRAIN_MAX_MS {
             return true;
         }
         let paid = state.books().epoch > last;
         let height = self.newest.height();
-        paid && now_ms >= mended_ms
-            && self
-                .members
-                .iter()
-                .all(|member| member.view().is_none_or(|view| view.height() == height))
+        let has_all = |member: usize| {
+            self.members[member]
+                .view()
+                .is_none_or(|view| view.height() == height)
+        };
+        paid && now_ms >= mended_ms && self.honest().all(has_all)
     }
 }

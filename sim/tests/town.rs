@@ -111,16 +111,16 @@ fn a_disk_that_forgets_is_found_out_in_some_seed() {
     let crashes: String = (0..40)
         .map(|nth| {
             let (member, at) = (nth % 4, 0.2 + 0.07 * f64::from(nth));
-            format!("[[fault]]\nkind = \"crash\"\nmember = {member}\nat_minute = {at}\nfor_minutes = 0.001\nforgets = FORGETS\n")
+            format!("[[fault]]\nkind = \"crash\"\nmember = {member}\nat_minute = {at}\nfor_minutes = 0.001\n")
         })
         .collect();
-    let text = format!(
+    let sound = format!(
         "minutes = 3\n[world]\nkind = \"grid\"\ncells = 9\nvehicles = 20\n\
          [ledger]\nslot_seconds = 30\nepoch_minutes = 1\nblock_interval_ms = 200\nheartbeat_ms = 200\n\
          [link]\ndelay_ms = [20, 120]\nloss = 0.02\n{crashes}"
     );
+    let forgetful = format!("control = \"forget_log\"\n{sound}");
     let equivocates = |text: &str, seed: u64| !play(text, seed).figures.invariants.no_equivocation;
-    let (forgetful, sound) = (text.replace("FORGETS", "true"), text.replace("FORGETS", "false"));
     let found = (1..=8).find(|seed| equivocates(&forgetful, *seed));
     let seed = found.expect("a member that forgets its votes votes twice in one of eight seeds");
     assert!(

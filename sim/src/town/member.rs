@@ -7,29 +7,37 @@ use std::sync::Arc;
 
 use milepost_incentives::Genesis;
 use milepost_node::message::{PeerMessage, ProposedBody};
-use milepost_node::store::Memory;
 use milepost_node::{
     Fatal, Input as NodeInput, Node, Now, Output as NodeOutput, Settings, VerifiedBatch, View,
 };
 use milepost_rsu::unit::{self, Input as UnitInput, Output as UnitOutput, Unit};
 use milepost_wire::{Address, Block, Certificate, SecretKey};
 
+use super::disk::{Disk, NextSync};
+use crate::control::Control;
+use crate::rng::Rng;
 use crate::scenario::Scenario;
 
 /// A member of the consortium.
 pub(super) struct Member {
     key: SecretKey,
-    disk: Memory,
+    disk: Disk,
     process: Option<Process>,
     life: u32,
+    /// How often the process was started.
+    starts: u32,
     frozen: bool,
     skew_ms: i64,
+    /// How long a sync takes.
+    sync_ms: u64,
+    /// Until then it waits for its disk.
+    waits_until_us: u64,
     /// The wake-up that is planned.
     planned_us: Option<u64>,
 }
 
 struct Process {
-    node: Node<Memory>,
+    node: Node<Disk>,
     unit: Unit,
 }
 
@@ -80,17 +88,25 @@ impl Member {
         genesis: &Genesis,
         scenario: &Scenario,
     ) -> Result<(Self, Vec<NodeOutput>), Fatal> {
-        let mut member = Self {
-            key,
-            disk: Memory::default(),
-            process: None,
-            life: 0,
-            frozen: false,
-            skew_ms: 0,
-            planned_us: None,
-        };
+        let mut member = Self::off(key, scenario.control);
         let outputs = member.restart(0, genesis, scenario)?;
         Ok((member, outputs))
+    }
+
+    /// A machine that was never switched on.
+    pub(super) fn off(key: SecretKey, control: Option<Control>) -> Self {
+        Self {
+            key,
+            disk: Disk::new(control),
+            process: None,
+            life: 0,
+            starts: 0,
+            frozen: false,
+            skew_ms: 0,
+            sync_ms: 0,
+            waits_until_us: 0,
+            planned_us: None,
+        }
     }
 
     /// Starts the process on what the disk holds; does nothing where it runs.
@@ -104,6 +120,7 @@ impl Member {
             return Ok(Vec::new());
         }
         self.life += 1;
+        self.starts += 1;
         let settings = Settings {
             block_interval_ms: scenario.ledger.block_interval_ms,
             heartbeat_ms: scenario.ledger.heartbeat_ms,
@@ -123,22 +140,48 @@ impl Member {
         Ok(outputs)
     }
 
-    /// The process dies; what was not durable is lost.
-    pub(super) fn crash(&mut self) {
+    /// The power fails; what was not durable is lost, or with `torn` its end.
+    pub(super) fn crash(&mut self, torn: Option<&mut Rng>) {
         self.process = None;
         self.planned_us = None;
+        self.waits_until_us = 0;
         self.life += 1;
-        self.disk.crash();
+        self.disk.crash(torn);
     }
 
-    /// From now on a crash also loses what consensus must not forget.
-    pub(super) fn forget_at_crash(&self) {
-        self.disk.forget_log_at_crash();
+    /// Says what the running process' next sync comes to.
+    pub(super) fn at_next_sync(&self, what: NextSync) {
+        if self.process.is_some() {
+            self.disk.at_next_sync(what);
+        }
     }
 
-    /// The next write to the disk fails.
-    pub(super) fn break_disk(&self) {
-        self.disk.fail_next_sync();
+    /// How long a sync takes from now on.
+    pub(super) fn set_sync_ms(&mut self, sync_ms: u64) {
+        self.sync_ms = sync_ms;
+    }
+
+    /// Until when it waits for its disk; `None` where it does not.
+    pub(super) fn waits_until(&self, now_us: u64) -> Option<u64> {
+        (self.waits_until_us > now_us).then_some(self.waits_until_us)
+    }
+
+    /// After a step: until when it must wait for the syncs that the step made, and in which life; `None` where its
+    /// disk is fast.
+    pub(super) fn wait_for_disk(&mut self, now_us: u64) -> Option<(u64, u32)> {
+        let wait_us = self.disk.take_syncs() * self.sync_ms * 1000;
+        self.waits_until_us = self.waits_until_us.max(now_us + wait_us);
+        (wait_us > 0).then_some((self.waits_until_us, self.starts))
+    }
+
+    /// Whether the process runs that was started as the `start`th.
+    pub(super) fn is_in_life(&self, start: u32) -> bool {
+        self.process.is_some() && self.starts == start
+    }
+
+    /// Whether the process stands still.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.frozen
     }
 
     /// The process stands still, or goes on.
@@ -154,18 +197,23 @@ impl Member {
         self.skew_ms = skew_ms;
     }
 
+    /// Its key, and its twin's.
+    pub(super) fn key(&self) -> &SecretKey {
+        &self.key
+    }
+
     /// Its name.
     pub(super) fn address(&self) -> Address {
         self.key.address()
     }
 
     /// Its disk, whoever runs on it.
-    pub(super) fn disk(&self) -> &Memory {
+    pub(super) fn disk(&self) -> &Disk {
         &self.disk
     }
 
     /// Its disk, while a process can answer from it.
-    pub(super) fn disk_in_use(&self) -> Option<&Memory> {
+    pub(super) fn disk_in_use(&self) -> Option<&Disk> {
         (self.process.is_some() && !self.frozen).then_some(&self.disk)
     }
 
@@ -209,7 +257,9 @@ impl Member {
             .into_iter()
             .fold(process.node.wake_at(), u64::min);
         // Who asks to be woken at once has just been heard: it gets a millisecond of rest.
-        let at_us = (wanted_ms * 1000).max(now_us - now_us % 1000 + 1000);
+        let at_us = (wanted_ms * 1000)
+            .max(now_us - now_us % 1000 + 1000)
+            .max(self.waits_until_us);
         if self.planned_us.is_some_and(|planned_us| planned_us <= at_us) {
             return None;
         }

@@ -5,12 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use milepost_node::ledger::Ledger;
-use milepost_node::store::{Memory, Store as _};
+use milepost_node::store::Store as _;
 use milepost_obu::finality::Finality;
 use milepost_wire::output::Outcome;
 use milepost_wire::state::Q;
 use milepost_wire::{Cell, Hash, Height};
 
+use super::disk::Disk;
+use super::member::Member;
 use super::{Played, Town};
 use crate::figures::{
     self, Figures, Item, LedgerFigures, MemberFigures, Published, ReportFigures, RewardFigures, VehicleRow,
@@ -34,7 +36,7 @@ impl Town<'_> {
             seed: self.seed,
             minutes: figures::round(minutes),
             vehicles: vehicles.len(),
-            members: self.members.iter().map(member_figures).collect(),
+            members: self.voters().iter().map(member_figures).collect(),
             reports: self.reports(),
             picture: figures::picture(&items, self.world.truth_min_vehicle_s),
             fleets: figures::fleets(&vehicles, &companies),
@@ -48,8 +50,14 @@ impl Town<'_> {
             figures,
             items,
             vehicles,
+            worst_round: self.watch.worst_round,
             broken: self.watch.broken,
         }
+    }
+
+    /// The members themselves, without their twins.
+    fn voters(&self) -> &[Member] {
+        &self.members[..self.scenario.ledger.members]
     }
 
     /// Executes the whole chain once more, on a ledger that has seen nothing.
@@ -62,7 +70,7 @@ impl Town<'_> {
 
     fn replayed(&self) -> Result<(), String> {
         let height = self.newest.height();
-        let full = |disk: &Memory| disk.block(height).ok().flatten().is_some();
+        let full = |disk: &Disk| disk.block(height).ok().flatten().is_some();
         let disk = self
             .members
             .iter()
@@ -176,7 +184,7 @@ impl Town<'_> {
 
     fn reports(&self) -> ReportFigures {
         let mut rejected: BTreeMap<String, u64> = BTreeMap::new();
-        for counts in self.members.iter().filter_map(|member| member.heard()) {
+        for counts in self.voters().iter().filter_map(|member| member.heard()) {
             for (reason, count) in &counts.rejected {
                 *rejected.entry((*reason).to_owned()).or_default() += count;
             }
@@ -238,7 +246,7 @@ impl Town<'_> {
 }
 
 /// A member as it stands; one that is down, as its disk has it.
-fn member_figures(member: &super::Member) -> MemberFigures {
+fn member_figures(member: &Member) -> MemberFigures {
     let (height, state_root) = match member.view() {
         Some(view) => (view.height().0, view.state_root()),
         None => tip(member.disk()).unwrap_or((0, Hash::ZERO)),
@@ -250,7 +258,7 @@ fn member_figures(member: &super::Member) -> MemberFigures {
     }
 }
 
-fn tip(disk: &Memory) -> Option<(u64, Hash)> {
+fn tip(disk: &Disk) -> Option<(u64, Hash)> {
     let has = |height: u64| disk.block(Height(height)).ok().flatten();
     // Blocks are numbered without gaps: the newest is where doubling and halving find the border.
     let mut above = 1;

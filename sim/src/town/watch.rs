@@ -1,32 +1,50 @@
 //! Does what must hold hold, and what came of it?
 //!
-//! In: everything that members say to one another, and every block that one of them commits. Out: the
+//! In: everything that members say to one another, and every block that any of them commits. Out: the
 //! [`Invariants`], and what the figures are made of. The watch sees more than any participant, and touches
 //! nothing.
+//!
+//! What it expects of members it expects of those that mean well: who lies may contradict itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use milepost_incentives::audit::Audit;
+use milepost_incentives::{Genesis, State};
 use milepost_node::View;
 use milepost_node::message::PeerMessage;
 use milepost_wire::output::{EpochClosed, Estimate, Outcome};
 use milepost_wire::time::Epoch;
 use milepost_wire::vote::Step;
-use milepost_wire::{Address, Hash, KeyId, Kind, Output, Sequence, encode};
+use milepost_wire::{Address, Block, ChainId, Hash, Height, KeyId, Kind, Members, Output, Sequence, encode};
 
 use crate::figures::Invariants;
 
 /// What was seen so far.
 pub(super) struct Watch {
+    chain: ChainId,
     pub(super) invariants: Invariants,
     /// What went wrong first, for people.
     pub(super) broken: Vec<String>,
+    /// Those of whom nothing is expected.
+    liars: BTreeSet<Address>,
+    /// The members that voted, or will, by the hash that headers name them with.
+    voters: BTreeMap<Hash, Members>,
     /// Each height's block.
     pub(super) blocks: Vec<Hash>,
+    /// Each height's contents.
+    contents: Vec<Hash>,
     /// Block, certificate and batches of all heights, in bytes.
     pub(super) bytes: u64,
     /// What each member put its signature to, at heights that are not decided everywhere.
     said: BTreeMap<(u64, u32, Step, Address), Option<Hash>>,
+    /// Blocks that a signed proposal named, by height.
+    proposed: BTreeMap<(u64, Hash), u64>,
+    /// The greatest round that an honest member voted in.
+    pub(super) worst_round: u32,
+    /// Reports that the ledger executed, whatever became of them.
     counted: BTreeSet<(KeyId, Sequence)>,
+    /// Whether each counts once, and whether what is paid adds up.
+    audit: Audit,
     /// What the ledger made of reports.
     pub(super) outcomes: BTreeMap<Outcome, u64>,
     /// The first sending of reports that are not decided.
@@ -56,14 +74,22 @@ pub(super) struct Record {
 const BROKEN_MAX: usize = 10;
 
 impl Watch {
-    pub(super) fn new() -> Self {
+    /// Nothing was seen yet on this chain; `liars` will not mean well.
+    pub(super) fn new(genesis: &Genesis, liars: BTreeSet<Address>) -> Self {
         Self {
+            chain: genesis.chain.clone(),
             invariants: Invariants::HOLD,
             broken: Vec::new(),
+            liars,
+            voters: BTreeMap::from([(genesis.members.hash(), genesis.members.clone())]),
             blocks: Vec::new(),
+            contents: Vec::new(),
             bytes: 0,
             said: BTreeMap::new(),
+            proposed: BTreeMap::new(),
+            worst_round: 0,
             counted: BTreeSet::new(),
+            audit: Audit::new(&genesis.params),
             outcomes: BTreeMap::new(),
             sent_us: BTreeMap::new(),
             finality_ms: Vec::new(),
@@ -86,8 +112,8 @@ impl Watch {
         self.sent_us.entry((vehicle, sequence)).or_insert(now_us);
     }
 
-    /// A member spoke to the others.
-    pub(super) fn spoke(&mut self, message: &PeerMessage) {
+    /// The member `speaker` spoke to the others.
+    pub(super) fn spoke(&mut self, speaker: Address, message: &PeerMessage) {
         let (height, round, step, who, value) = match message {
             PeerMessage::Vote(vote) => {
                 let step = if vote.precommit {
@@ -106,6 +132,10 @@ impl Watch {
             ),
             _ => return,
         };
+        if who != speaker || self.liars.contains(&who) {
+            return;
+        }
+        self.worst_round = self.worst_round.max(round);
         let before = *self.said.entry((height.0, round, step, who)).or_insert(value);
         if before != value {
             self.broken(
@@ -115,38 +145,64 @@ impl Watch {
         }
     }
 
+    /// A proposal left for the others, a liar's as changed as it is.
+    pub(super) fn heard_proposal(&mut self, message: &PeerMessage) {
+        if let PeerMessage::Proposal(proposal) = message {
+            let count = self.proposed.len() as u64;
+            let at = (proposal.height.0, proposal.value);
+            self.proposed.entry(at).or_insert(count);
+        }
+    }
+
+    /// The greatest round at a height that somebody honest spoke in.
+    pub(super) fn round_of(&self, Height(height): Height) -> u32 {
+        let begin = (height, 0, Step::Propose, Address::default());
+        let end = (height + 1, 0, Step::Propose, Address::default());
+        let newest = self.said.range(begin..end).next_back();
+        newest.map_or(0, |((_, round, ..), _)| *round)
+    }
+
+    /// The block that was proposed last at a height.
+    pub(super) fn last_proposed(&self, height: Height) -> Option<Hash> {
+        let at = self
+            .proposed
+            .range((height.0, Hash::ZERO)..(height.0 + 1, Hash::ZERO));
+        at.max_by_key(|(_, count)| **count).map(|((_, hash), _)| *hash)
+    }
+
+    /// A member started anew from its disk.
+    pub(super) fn resumed(&mut self, member: usize, view: &View) {
+        if let Some(block) = view.block() {
+            self.check_agreement(member, view, block);
+        }
+    }
+
     /// A member committed a block. Returns whether it is the first to.
     pub(super) fn committed(&mut self, now_us: u64, member: usize, view: &View) -> bool {
-        let Some(head) = view.head() else { return false };
-        let (height, hash) = (view.height().0, head.header.hash());
-        match self.blocks.get(height as usize - 1) {
-            Some(known) if *known != hash => {
-                let known = *known;
-                self.broken(
-                    |invariants| &mut invariants.agreement,
-                    format!("member {member} has block {hash:?} at height {height}, others have {known:?}"),
-                );
-                return false;
-            }
-            Some(_) => return false,
-            None => self.blocks.push(hash),
+        let (Some(head), Some(block)) = (view.head(), view.block()) else {
+            return false;
+        };
+        self.check_certificate(member, view);
+        self.voters.insert(view.members().hash(), view.members().clone());
+        if !self.check_agreement(member, view, block) {
+            return false;
         }
-        if let Err(violation) = view.state().check() {
+        let height = view.height().0;
+        let hash = block.hash();
+        if !self.proposed.contains_key(&(height, hash)) || !block.is_whole() {
             self.broken(
-                |invariants| &mut invariants.conservation,
-                format!("at height {height}: {violation}"),
+                |invariants| &mut invariants.agreement,
+                format!("member {member} has block {hash:?} at height {height}, which nobody proposed so"),
             );
         }
-        self.bytes +=
-            (view.block().map_or(0, |block| encode(&**block).len()) + encode(&head.certificate).len()) as u64;
+        self.check_state(view.state());
+        self.bytes += (encode(&**block).len() + encode(&head.certificate).len()) as u64;
         self.bytes += view
             .batches()
             .iter()
             .map(|batch| encode(batch.signed()).len() as u64)
             .sum::<u64>();
-        for output in view.outputs() {
-            self.put_out(now_us, output);
-        }
+        self.read_outputs(now_us, view.outputs());
         if view
             .outputs()
             .iter()
@@ -157,7 +213,90 @@ impl Watch {
         // A member that fell far behind and equivocates there would go unseen; nobody could be deceived by it.
         let old = self.blocks.len().saturating_sub(200) as u64;
         self.said = self.said.split_off(&(old, 0, Step::Propose, Address::default()));
+        self.proposed = self.proposed.split_off(&(old, Hash::ZERO));
         true
+    }
+
+    /// Whether a member's newest block and state are those of all; notes them where it is the first to have them,
+    /// and says whether it is.
+    fn check_agreement(&mut self, member: usize, view: &View, block: &Block) -> bool {
+        let (height, hash) = (view.height().0, block.hash());
+        let contents = Hash::of("contents", &[&encode(&block.body)]);
+        let (expected, found) = (block.header.state_root, view.ledger().state_root());
+        if expected != found {
+            self.broken(
+                |invariants| &mut invariants.agreement,
+                format!("member {member} has state {found:?} at height {height}, agreed on is {expected:?}"),
+            );
+        }
+        let index = height as usize - 1;
+        match (self.blocks.get(index), self.contents.get(index)) {
+            (Some(known), Some(known_contents)) => {
+                if (*known, *known_contents) != (hash, contents) {
+                    let known = *known;
+                    self.broken(
+                        |invariants| &mut invariants.agreement,
+                        format!(
+                            "member {member} has block {hash:?} at height {height}, others have {known:?}"
+                        ),
+                    );
+                }
+                false
+            }
+            _ => {
+                self.blocks.push(hash);
+                self.contents.push(contents);
+                true
+            }
+        }
+    }
+
+    /// Whether the certificate that a member keeps is one.
+    fn check_certificate(&mut self, member: usize, view: &View) {
+        let Some(head) = view.head() else { return };
+        let hash = head.header.hash();
+        let verdict = match self.voters.get(&head.header.members_hash) {
+            None => Err("nobody knows the members that it names".to_owned()),
+            Some(_) if head.certificate.block != hash => {
+                Err(format!("it is for {:?}", head.certificate.block))
+            }
+            Some(members) => head
+                .certificate
+                .verify(&self.chain, members)
+                .map_err(|error| error.to_string()),
+        };
+        if let Err(why) = verdict {
+            let height = view.height();
+            self.broken(
+                |invariants| &mut invariants.certified,
+                format!("member {member} keeps a bad certificate for block {height}: {why}"),
+            );
+        }
+    }
+
+    /// Whether tokens were neither made nor lost.
+    pub(super) fn check_state(&mut self, state: &State) {
+        if let Err(violation) = state.check() {
+            let height = self.blocks.len();
+            self.broken(
+                |invariants| &mut invariants.conservation,
+                format!("at height {height}: {violation}"),
+            );
+        }
+    }
+
+    /// What came of a block.
+    pub(super) fn read_outputs(&mut self, now_us: u64, outputs: &[Output]) {
+        if let Err(unsound) = self.audit.read(outputs) {
+            let height = self.blocks.len();
+            self.broken(
+                |invariants| &mut invariants.paid_once,
+                format!("at height {height}: {unsound}"),
+            );
+        }
+        for output in outputs {
+            self.put_out(now_us, output);
+        }
     }
 
     fn put_out(&mut self, now_us: u64, output: &Output) {
@@ -171,13 +310,7 @@ impl Watch {
                 if let Some(sent_us) = self.sent_us.remove(&name) {
                     self.finality_ms.push((now_us - sent_us) / 1000);
                 }
-                if !self.counted.insert(name) {
-                    let (vehicle, sequence) = name;
-                    self.broken(
-                        |invariants| &mut invariants.paid_once,
-                        format!("report {sequence} of {vehicle} was executed twice"),
-                    );
-                }
+                self.counted.insert(name);
             }
             Output::Estimate(estimate) if estimate.item.kind == Kind::Speed => self.estimates.push(*estimate),
             Output::EpochClosed(epoch) => self.epochs.push(*epoch),

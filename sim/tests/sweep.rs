@@ -1,0 +1,64 @@
+//! Many small towns with everything that may go wrong, and every rule's control.
+//!
+//! `milepost-sim sweep` plays more of them; docs/testing.md says what was found with a thousand.
+
+use milepost_sim::control::Control;
+use milepost_sim::sweep::plan::Plan;
+use milepost_sim::sweep::run::{self, Ended, Outcome};
+use milepost_sim::sweep::{CAUGHT_MIN_PERCENT, shrink};
+
+fn failed(outcomes: &[Outcome]) -> Vec<&Outcome> {
+    outcomes
+        .iter()
+        .filter(|outcome| outcome.ended != Ended::Well)
+        .collect()
+}
+
+#[test]
+fn whatever_goes_wrong_no_promise_is_broken_and_the_chain_goes_on() {
+    let outcomes = run::sweep(1..41, None, None, |_, _| ());
+    let failed = failed(&outcomes);
+    assert!(
+        failed.is_empty(),
+        "milepost-sim sweep --first SEED --seeds 1: {failed:#?}"
+    );
+    assert!(outcomes.iter().all(|outcome| outcome.height > 10), "{outcomes:?}");
+}
+
+/// Without these, the test above could pass because nobody looks.
+#[test]
+fn every_broken_rule_is_noticed() {
+    // Blocks that nobody proposed are flooded for minutes of virtual time: `milepost-sim sweep` plays that control.
+    let quick = |control: &Control| *control != Control::UnsignedBodies;
+    for control in Control::ALL.into_iter().filter(quick) {
+        let outcomes = run::sweep(1..5, Some(control), None, |_, _| ());
+        let caught = failed(&outcomes).len() as u64;
+        assert!(
+            caught * 100 >= CAUGHT_MIN_PERCENT * outcomes.len() as u64,
+            "{control:?} was noticed in {caught} of {} seeds",
+            outcomes.len()
+        );
+    }
+}
+
+#[test]
+fn a_seed_ends_the_same_way_every_time_and_on_any_number_of_threads() {
+    let one = run::sweep(1..9, None, Some(1), |_, _| ());
+    assert_eq!(one, run::sweep(1..9, None, Some(4), |_, _| ()));
+}
+
+#[test]
+fn a_failing_seed_shrinks_to_the_faults_that_it_takes() {
+    // A world of two twins too many, amid faults that matter to nobody.
+    let mut plan = Plan::draw(3, Some(Control::TooManyTwins));
+    let needed = plan.faults.clone();
+    plan.faults
+        .extend(Plan::draw(3, None).faults.into_iter().filter(|fault| {
+            fault.liar().is_none() && matches!(fault.name(), "slow_disk" | "freeze" | "lossy" | "clock_skew")
+        }));
+    let ended = run::play(&plan).ended;
+    assert_eq!(ended, Ended::Broken);
+    let shrunk = shrink::shrink(&plan, ended, |_| ());
+    assert_eq!(shrunk.faults, needed);
+    assert_eq!(run::play(&shrunk).ended, ended);
+}
