@@ -28,6 +28,9 @@ pub type TreeChange = (StateKey, Option<Vec<u8>>);
 /// One change of the open tables: `None` where the key went.
 pub type OpenChange = (Vec<u8>, Option<Vec<u8>>);
 
+/// One entry of the open tables: tag and key, and the value.
+pub type OpenEntry = (Vec<u8>, Vec<u8>);
+
 /// Why stored entries are no state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
@@ -120,17 +123,18 @@ impl State {
     }
 
     /// Everything in the open tables, in the order of tags and keys.
-    pub fn open_entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut entries = Vec::new();
+    pub fn open_entries(&self) -> impl Iterator<Item = OpenEntry> {
+        let mut tables: Vec<Box<dyn Iterator<Item = OpenEntry> + '_>> = Vec::new();
         macro_rules! push {
             ($tag:expr, $table:expr) => {
-                for (key, value) in $table.iter() {
-                    entries.push((tagged($tag, key), encode(value)));
-                }
+                let entries = $table.iter();
+                tables.push(Box::new(
+                    entries.map(|(key, value)| (tagged($tag, key), encode(value))),
+                ));
             };
         }
         each_open!(self.open, push);
-        entries
+        tables.into_iter().flatten()
     }
 
     /// One hash over the whole content of the open tables, in order. Cost: a pass over it, about 3 ns a byte.

@@ -1,14 +1,17 @@
 //! Is the chain on this disk right?
 //!
-//! Replays the store from genesis and believes nothing in it: every certificate, every signature in every
-//! batch, every root, the conservation of tokens after every block, the stored outputs, and in the end the
-//! stored state itself. It needs the genesis and the disk, no network.
+//! Believes nothing in the store: first the whole chain of headers from the genesis, with every certificate; then the
+//! blocks, replayed from the genesis, or where those are pruned from the oldest snapshot that is kept, whose state must
+//! be the one that its header commits to: every signature in every batch, every root, the conservation of tokens after
+//! every block, the stored outputs; and in the end the stored state itself. It needs the genesis and the disk, no
+//! network.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use k256::ecdsa::VerifyingKey;
 use milepost_incentives::Genesis;
+use milepost_wire::output;
 use milepost_wire::signed::signing_digest;
 use milepost_wire::state::Books;
 use milepost_wire::{Hash, Height, KeyId};
@@ -16,6 +19,10 @@ use serde::Serialize;
 
 use crate::batch::VerifiedBatch;
 use crate::ledger::Ledger;
+use crate::lineage::Lineage;
+use crate::message::HeadsAnswer;
+use crate::snapshot;
+use crate::snapshots::Snapshots;
 use crate::store::{Rocks, Store};
 
 /// What an audit found.
@@ -23,8 +30,12 @@ use crate::store::{Rocks, Store};
 pub struct AuditReport {
     /// Whether nothing is wrong.
     pub ok: bool,
-    /// How many blocks were replayed and found right.
+    /// After which block replaying began: 0 for the genesis, else the height of the oldest snapshot that is kept.
+    pub from_height: Height,
+    /// Up to which block all was replayed and found right.
     pub height: Height,
+    /// Up to which height headers and certificates descend from the genesis.
+    pub headers: Height,
     /// The state root after them.
     pub state_root: Hash,
     /// The ledger's books after them.
@@ -35,20 +46,39 @@ pub struct AuditReport {
     pub errors: Vec<String>,
 }
 
-/// Replays and checks everything. `progress` hears the height that was done and the last one.
-pub fn audit(genesis: &Genesis, store: &Rocks, mut progress: impl FnMut(Height, Height)) -> AuditReport {
+/// How far an audit has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Headers up to this height, of the last, are verified.
+    Headers(Height, Height),
+    /// Blocks up to this height, of the last, are replayed.
+    Blocks(Height, Height),
+}
+
+/// Replays and checks everything. `snapshots` is where a pruned store's replaying begins; `progress` hears of every
+/// step.
+pub fn audit(
+    genesis: &Genesis,
+    store: &Rocks,
+    snapshots: Option<&Snapshots>,
+    mut progress: impl FnMut(Progress),
+) -> AuditReport {
     let mut replay = Replay {
+        lineage: Lineage::genesis(genesis),
         ledger: Ledger::genesis(genesis),
+        from: Height::ZERO,
         keys: HashMap::new(),
         reports: 0,
     };
     let mut errors = Vec::new();
-    if let Err(error) = replay.run(genesis, store, &mut progress) {
+    if let Err(error) = replay.run(genesis, store, snapshots, &mut progress) {
         errors.push(error);
     }
     AuditReport {
         ok: errors.is_empty(),
+        from_height: replay.from,
         height: replay.ledger.height(),
+        headers: replay.lineage.height(),
         state_root: replay.ledger.state_root(),
         supply: replay.ledger.state().books(),
         reports: replay.reports,
@@ -57,7 +87,9 @@ pub fn audit(genesis: &Genesis, store: &Rocks, mut progress: impl FnMut(Height, 
 }
 
 struct Replay {
+    lineage: Lineage,
     ledger: Ledger,
+    from: Height,
     keys: HashMap<KeyId, VerifyingKey>,
     reports: u64,
 }
@@ -67,7 +99,8 @@ impl Replay {
         &mut self,
         genesis: &Genesis,
         store: &Rocks,
-        progress: &mut impl FnMut(Height, Height),
+        snapshots: Option<&Snapshots>,
+        progress: &mut impl FnMut(Progress),
     ) -> Result<(), String> {
         let expected = genesis.hash();
         match store.genesis().map_err(|error| error.to_string())? {
@@ -83,30 +116,121 @@ impl Replay {
         if tip == Height::ZERO {
             return Ok(());
         }
+        self.headers(store, tip, progress)?;
+        let pruned = store.pruned().map_err(|error| error.to_string())?;
+        if pruned > Height::ZERO {
+            self.begin(genesis, store, snapshots, pruned)?;
+        }
         while self.ledger.height() < tip {
             let height = self.ledger.height().next();
             self.block(store, height)
                 .map_err(|error| format!("block {height}: {error}"))?;
-            progress(height, tip);
+            self.snapshot(snapshots, height)
+                .map_err(|error| format!("snapshot {height}: {error}"))?;
+            progress(Progress::Blocks(height, tip));
         }
         self.state(store)
     }
 
+    /// Every header from the genesis on, with its certificate.
+    fn headers(
+        &mut self,
+        store: &Rocks,
+        tip: Height,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<(), String> {
+        while self.lineage.height() < tip {
+            let next = self.lineage.height().next();
+            let count = usize::try_from(tip.0 - self.lineage.height().0).unwrap_or(usize::MAX);
+            let heads = store.heads(next, count.min(HeadsAnswer::COUNT_MAX));
+            let heads = heads.map_err(|error| format!("block {next} or one above: {error}"))?;
+            if heads.is_empty() {
+                return Err(format!(
+                    "block {next}: its header is missing, though the store's tip is {tip}"
+                ));
+            }
+            let sets = store.members_after(&heads).map_err(|error| error.to_string())?;
+            self.lineage
+                .extend(&heads, &sets)
+                .map_err(|error| error.to_string())?;
+            progress(Progress::Headers(self.lineage.height(), tip));
+        }
+        Ok(())
+    }
+
+    /// Begins at the oldest snapshot that is not below what is pruned.
+    fn begin(
+        &mut self,
+        genesis: &Genesis,
+        store: &Rocks,
+        snapshots: Option<&Snapshots>,
+        pruned: Height,
+    ) -> Result<(), String> {
+        let missing = || format!("blocks up to {pruned} are pruned, and there is no snapshot to begin with");
+        let snapshots = snapshots.ok_or_else(missing)?;
+        let heights = snapshots.heights().map_err(|error| error.to_string())?;
+        let from = heights.into_iter().find(|height| *height >= pruned);
+        let from = from.ok_or_else(missing)?;
+        let wrong = |error: &dyn std::fmt::Display| format!("snapshot {from}: {error}");
+        let offer = snapshots.offer(from).map_err(|error| wrong(&error))?;
+        let offer = offer.ok_or_else(|| wrong(&"it is not there"))?;
+        let head = store.head(from).map_err(|error| wrong(&error))?;
+        if head.is_none_or(|head| head.header != offer.head.header) {
+            return Err(wrong(&"its header is not the one in the chain"));
+        }
+        self.ledger = snapshots.ledger(genesis, &offer).map_err(|error| wrong(&error))?;
+        self.from = from;
+        // Of the blocks before, what they put out is still promised where it is kept.
+        let kept = store.outputs_pruned().map_err(|error| error.to_string())?;
+        for height in (kept.0 + 1..=from.0).map(Height) {
+            self.outputs(store, height)
+                .map_err(|error| format!("block {height}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// The outputs of a block that is not replayed are the ones that its header commits to.
+    fn outputs(&self, store: &Rocks, height: Height) -> Result<(), String> {
+        let head = store.head(height).map_err(|error| error.to_string())?;
+        let stored = store.outputs(height).map_err(|error| error.to_string())?;
+        match (head, stored) {
+            (Some(head), Some(stored)) if output::root(&stored) == head.header.outputs_root => Ok(()),
+            _ => Err("its stored outputs are not what its header commits to".into()),
+        }
+    }
+
+    /// A snapshot that is kept for others is what replaying gives.
+    fn snapshot(&self, snapshots: Option<&Snapshots>, height: Height) -> Result<(), String> {
+        let Some(snapshots) = snapshots else { return Ok(()) };
+        let Some(offer) = snapshots.offer(height).map_err(|error| error.to_string())? else {
+            return Ok(());
+        };
+        if offer.head.header.hash() != self.ledger.tip() {
+            return Err("its header is not the one in the chain".into());
+        }
+        let mut count = 0;
+        for (_, expected) in snapshot::chunks(self.ledger.state()) {
+            let stored = snapshots
+                .chunk(height, count)
+                .map_err(|error| error.to_string())?;
+            if stored.as_ref() != Some(&expected) {
+                return Err(format!("chunk {count} is not what replaying gives"));
+            }
+            count += 1;
+        }
+        if offer.manifest.chunks.len() != count {
+            return Err(format!(
+                "it names more than the {count} chunks that replaying gives"
+            ));
+        }
+        Ok(())
+    }
+
     fn block(&mut self, store: &Rocks, height: Height) -> Result<(), String> {
-        let (block, certificate) = store
+        let (block, _) = store
             .block(height)
             .map_err(|error| error.to_string())?
             .ok_or("it is missing, though the store's tip is above it")?;
-        let (hash, certified) = (block.hash(), certificate.block);
-        if certificate.height != height || certified != hash {
-            return Err(format!(
-                "its certificate is for block {certified} at height {}, the block is {hash}",
-                certificate.height
-            ));
-        }
-        certificate
-            .verify(self.ledger.chain(), self.ledger.members())
-            .map_err(|error| error.to_string())?;
         let mut batches = Vec::with_capacity(block.body.batches.len());
         for named in &block.body.batches {
             let signed = store
@@ -161,7 +285,7 @@ impl Replay {
         let tree = store.tree_entries().map_err(|error| error.to_string())?;
         differ("stored state", tree, state.tree_entries().collect())?;
         let open = store.open_entries().map_err(|error| error.to_string())?;
-        differ("stored short-lived state", open, state.open_entries())?;
+        differ("stored short-lived state", open, state.open_entries().collect())?;
         for batch in store.batches() {
             // Those of decided blocks were verified whole; the others at least are what they are filed as.
             let (digest, signed) = batch.map_err(|error| error.to_string())?;

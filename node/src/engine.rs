@@ -96,12 +96,20 @@ const AHEAD_HEIGHTS: usize = 64;
 const AHEAD_MESSAGES: usize = 4096;
 
 impl Engine {
-    pub(crate) fn new(keys: Keys, members: &Members, height: Height, timeouts: LinearTimeouts) -> Self {
+    /// An engine that is `silent` follows and never signs anything, whoever it belongs to. So does one whose key is no
+    /// member's.
+    pub(crate) fn new(
+        keys: Keys,
+        members: &Members,
+        height: Height,
+        timeouts: LinearTimeouts,
+        silent: bool,
+    ) -> Self {
         let params = Params {
             address: context::Address(keys.key.address()),
             threshold_params: Default::default(),
             value_payload: ValuePayload::ProposalAndParts,
-            enabled: true,
+            enabled: !silent,
         };
         let context = Context {
             chain: keys.chain.clone(),

@@ -115,21 +115,41 @@ impl Ledger {
     ///
     /// [`LedgerError`].
     pub fn load(genesis: &Genesis, loaded: &Loaded) -> Result<Self, LedgerError> {
-        let Some((block, _)) = &loaded.tip else {
-            return Ok(Self::genesis(genesis));
-        };
-        let mut state = State::load(genesis, loaded.tree.iter().cloned(), loaded.open.iter().cloned())?;
+        match &loaded.tip {
+            None => Ok(Self::genesis(genesis)),
+            Some(head) => Self::restore(
+                genesis,
+                &head.header,
+                loaded.tree.iter().cloned(),
+                loaded.open.iter().cloned(),
+            ),
+        }
+    }
+
+    /// The ledger after the block of `header`, from all entries of its state, which must be the one that the header
+    /// commits to.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    pub fn restore(
+        genesis: &Genesis,
+        header: &Header,
+        tree: impl Iterator<Item = (StateKey, Vec<u8>)>,
+        open: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) -> Result<Self, LedgerError> {
+        let mut state = State::load(genesis, tree, open)?;
         state.seal();
         let ledger = Self {
             chain: genesis.chain.clone(),
             members: genesis.members.clone(),
             tree: tree_of(&state),
             state,
-            height: block.header.height,
-            time: block.header.time,
-            tip: block.hash(),
+            height: header.height,
+            time: header.time,
+            tip: header.hash(),
         };
-        let (expected, found) = (block.header.state_root, ledger.state_root());
+        let (expected, found) = (header.state_root, ledger.state_root());
         if expected != found {
             return Err(LedgerError::StateRoot {
                 height: ledger.height,
@@ -376,7 +396,6 @@ impl Ledger {
                     .collect(),
                 state
                     .open_entries()
-                    .into_iter()
                     .map(|(key, value)| (key, Some(value)))
                     .collect(),
             ),

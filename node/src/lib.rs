@@ -11,17 +11,24 @@
 //! | what must not be forgotten | [`store`], `wal` |
 //! | what do members say to each other | [`message`] |
 //! | what may others read | [`view`] |
-//! | is the chain on this disk right | [`audit`] |
+//! | is the chain on this disk right | [`audit`], [`lineage`] |
+//! | how does a unit get to the present without executing the past | [`snapshot`], [`snapshots`], [`catch_up`] |
+//! | what is kept, and for how long | [`keeper`] |
 
 pub mod audit;
 pub mod batch;
+pub mod catch_up;
 mod context;
 mod engine;
+pub mod keeper;
 pub mod ledger;
+pub mod lineage;
 pub mod message;
 pub mod node;
 pub mod pool;
 pub mod shell;
+pub mod snapshot;
+pub mod snapshots;
 pub mod store;
 pub mod tree;
 pub mod view;

@@ -3,7 +3,10 @@
 //! Votes, proposals and certificates of consensus in this project's own shapes, so that what travels and what
 //! the log keeps depends on no engine; block bodies; acknowledgements of batches; how far one has come.
 
-use milepost_wire::{Address, Block, Certificate, Hash, Height, Message, Signature, Signed, SignedBatch};
+use milepost_wire::certificate::Head;
+use milepost_wire::{
+    Address, Block, Certificate, Hash, Height, Member, Message, Signature, Signed, SignedBatch,
+};
 use wincode::{SchemaRead, SchemaWrite};
 
 /// Everything that travels between members.
@@ -145,6 +148,20 @@ pub struct BlockAnswer {
     pub batches: Vec<SignedBatch>,
 }
 
+/// Headers in a row, from the height that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub struct HeadsAnswer {
+    /// 1 to [`HeadsAnswer::COUNT_MAX`].
+    pub heads: Vec<Head>,
+    /// The members whom these headers give the vote to, where they change.
+    pub members: Vec<Vec<Member>>,
+}
+
+impl HeadsAnswer {
+    /// The most headers in one answer.
+    pub const COUNT_MAX: usize = 256;
+}
+
 impl Message for PeerMessage {
     const NAME: &'static str = "peer message";
     const LEN_MAX: usize = Block::LEN_MAX + 64;
@@ -153,6 +170,11 @@ impl Message for PeerMessage {
 impl Message for Acks {
     const NAME: &'static str = "acks";
     const LEN_MAX: usize = 28 + 32 * Acks::COUNT_MAX;
+}
+
+impl Message for HeadsAnswer {
+    const NAME: &'static str = "headers answer";
+    const LEN_MAX: usize = 8 << 20;
 }
 
 impl Message for BlockAnswer {

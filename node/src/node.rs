@@ -179,6 +179,8 @@ pub struct Node<S> {
     store: S,
     engine: Engine,
     view: Arc<View>,
+    /// No vote until a block of a later time is committed: what this key signed before is not on this disk.
+    silent_until: Option<Timestamp>,
     pool: Pool,
     deciding: Deciding,
     resting: Option<Resting>,
@@ -220,13 +222,8 @@ impl<S: Store> Node<S> {
     ) -> Result<(Self, Vec<Output>), Fatal> {
         let loaded = store.load(genesis.hash())?;
         let ledger = Ledger::load(genesis, &loaded)?;
-        let keys = Engine::keys(genesis.chain.clone(), key.clone());
-        let engine = Engine::new(
-            keys,
-            ledger.members(),
-            ledger.height().next(),
-            settings.timeouts(),
-        );
+        let silent_until = loaded.silent_until;
+        let engine = engine(&ledger, &key, &settings, silent_until.is_some());
         let mut node = Self {
             me: key.address(),
             key,
@@ -234,6 +231,7 @@ impl<S: Store> Node<S> {
             store,
             engine,
             view: Arc::new(View::at_start(ledger, genesis.hash(), loaded.tip)),
+            silent_until,
             pool: Pool::default(),
             deciding: Deciding::default(),
             resting: None,
@@ -312,6 +310,11 @@ impl<S: Store> Node<S> {
     /// The newest committed ledger.
     pub fn view(&self) -> Arc<View> {
         self.view.clone()
+    }
+
+    /// Whether this member follows without a vote, since it was restored and may have voted on what comes.
+    pub fn is_silent(&self) -> bool {
+        self.silent_until.is_some()
     }
 
     /// The height that is being decided, and the round.
@@ -465,4 +468,10 @@ impl<S: Store> Node<S> {
             })
             .collect()
     }
+}
+
+fn engine(ledger: &Ledger, key: &SecretKey, settings: &Settings, silent: bool) -> Engine {
+    let keys = Engine::keys(ledger.chain().clone(), key.clone());
+    let (members, next) = (ledger.members(), ledger.height().next());
+    Engine::new(keys, members, next, settings.timeouts(), silent)
 }

@@ -17,8 +17,10 @@ use crate::ledger::{Contents, REPORTS_MAX};
 #[derive(Debug, Default)]
 pub struct Pool {
     batches: BTreeMap<Hash, Arc<VerifiedBatch>>,
-    /// In the order of arrival.
-    arrived: VecDeque<Hash>,
+    /// In the order of arrival, each with how many blocks there had been.
+    arrived: VecDeque<(Hash, u64)>,
+    /// Blocks that were committed since the pool began.
+    blocks: u64,
     /// Who holds what; also of batches that have not arrived here.
     acks: BTreeMap<Hash, BTreeSet<Address>>,
     acked: VecDeque<Hash>,
@@ -40,6 +42,8 @@ impl Pool {
     pub const TRANSACTIONS_MAX: usize = 8192;
     /// The most transactions of one sender that wait.
     pub const TRANSACTIONS_OF_ONE_MAX: usize = 16;
+    /// A batch that no block named after so many blocks is given up: whoever wants it in the ledger sends it again.
+    pub const WAITING_BLOCKS_MAX: u64 = 1_000;
     /// The most digests whose acknowledgements, or whose being done, are remembered.
     const REMEMBERED_MAX: usize = 16_384;
 
@@ -57,7 +61,7 @@ impl Pool {
             return Err(Full);
         }
         self.batches.insert(digest, batch);
-        self.arrived.push_back(digest);
+        self.arrived.push_back((digest, self.blocks));
         Ok(true)
     }
 
@@ -144,7 +148,7 @@ impl Pool {
         contents
     }
 
-    /// Forgets what a decided block holds, and transactions whose nonce has passed.
+    /// Forgets what a decided block holds, batches that waited for too many, and transactions whose nonce has passed.
     pub fn committed(&mut self, body: &Body, next_nonce: impl Fn(&Address) -> u64) {
         for batch in &body.batches {
             self.batches.remove(&batch.digest);
@@ -158,7 +162,15 @@ impl Pool {
                 self.done.remove(&oldest);
             }
         }
-        self.arrived.retain(|digest| self.batches.contains_key(digest));
+        self.blocks += 1;
+        while let Some((digest, at)) = self.arrived.front()
+            && self.blocks - at > Self::WAITING_BLOCKS_MAX
+        {
+            self.batches.remove(digest);
+            self.arrived.pop_front();
+        }
+        self.arrived
+            .retain(|(digest, _)| self.batches.contains_key(digest));
         self.acked.retain(|digest| self.acks.contains_key(digest));
         self.transactions
             .retain(|(sender, nonce), _| *nonce >= next_nonce(sender));
@@ -169,7 +181,7 @@ impl Pool {
         let own = self
             .arrived
             .iter()
-            .filter_map(|digest| self.batches.get(digest))
+            .filter_map(|(digest, _)| self.batches.get(digest))
             .filter(|batch| batch.author() == *author);
         own.filter(|batch| !self.is_ready(&batch.digest(), members))
             .cloned()
@@ -190,7 +202,7 @@ impl Pool {
         let ready = self
             .arrived
             .iter()
-            .filter(move |digest| self.is_ready(digest, members));
-        ready.filter_map(|digest| self.batches.get(digest))
+            .filter(move |(digest, _)| self.is_ready(digest, members));
+        ready.filter_map(|(digest, _)| self.batches.get(digest))
     }
 }

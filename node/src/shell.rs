@@ -7,6 +7,10 @@
 //!
 //! Nothing that fans out may block: one frozen member must not stop the others. Source: docs/adr/0007-zenoh.md.
 
+mod past;
+
+pub use past::{AskPeers, ask_genesis};
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -15,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use k256::ecdsa::VerifyingKey;
 use milepost_incentives::Genesis;
-use milepost_wire::codec::{Message, decode, encode};
+use milepost_wire::codec::{decode, encode};
 use milepost_wire::topic::{self, Channel};
 use milepost_wire::transaction::Transaction;
 use milepost_wire::{
@@ -27,9 +31,11 @@ use zenoh::qos::{CongestionControl, Priority};
 use zenoh::sample::SampleKind;
 
 use crate::batch::{BatchError, VerifiedBatch};
+use crate::keeper::{Keeper, Retention};
 use crate::message::{BlockAnswer, PeerMessage};
 use crate::node::{Fatal, Input, Node, Now, Output, Settings, Want};
-use crate::store::{Rocks, Store};
+use crate::snapshots::Snapshots;
+use crate::store::Rocks;
 use crate::view::View;
 
 /// Inputs that wait for the core.
@@ -79,6 +85,19 @@ pub struct Counters {
     pub fetched_blocks: AtomicU64,
     /// Members that were seen to sign two different things.
     pub equivocations: AtomicU64,
+    /// Snapshots that could not be made, and times that something could not be forgotten.
+    pub keeping_failed: AtomicU64,
+}
+
+/// What a member keeps, and where.
+#[derive(Clone)]
+pub struct Disk {
+    /// The ledger.
+    pub store: Rocks,
+    /// States at some heights, for others.
+    pub snapshots: Snapshots,
+    /// For how long.
+    pub retention: Retention,
 }
 
 /// Reports that this unit verified itself, by digest, oldest leaving first.
@@ -92,13 +111,20 @@ struct Known {
 struct Shared {
     chain: ChainId,
     me: Address,
+    genesis: Genesis,
     store: Rocks,
+    snapshots: Snapshots,
     inputs: SyncSender<Input>,
     view: watch::Sender<Arc<View>>,
     committed: broadcast::Sender<Arc<View>>,
     heard: broadcast::Sender<Arc<VerifiedBatch>>,
     stopped: watch::Sender<Option<String>>,
     frozen: watch::Sender<Option<Duration>>,
+    behind: watch::Sender<Option<Height>>,
+    /// The greatest height that anybody claimed: nobody vouches for it.
+    claimed: AtomicU64,
+    /// How often a peer said that it has our next block no more.
+    gone: AtomicU64,
     known: Mutex<Known>,
     /// Keys never change once enrolled, so their curve points are kept.
     points: RwLock<HashMap<KeyId, VerifyingKey>>,
@@ -280,6 +306,17 @@ impl Handle {
         }
     }
 
+    /// Waits until this unit is so far behind that a snapshot is the way on, and says how high one is that was offered.
+    ///
+    /// The member should be shut down, and started again after [`crate::catch_up`].
+    pub async fn behind(&self) -> Height {
+        let mut behind = self.shared.behind.subscribe();
+        match behind.wait_for(Option::is_some).await {
+            Ok(height) => height.unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Stops the member and hands everything to the disk.
     pub async fn shutdown(mut self) {
         self.end.store(true, Ordering::Release);
@@ -313,8 +350,13 @@ pub async fn start(
     genesis: &Genesis,
     key: SecretKey,
     settings: Settings,
-    store: Rocks,
+    disk: Disk,
 ) -> Result<Handle, StartError> {
+    let Disk {
+        store,
+        snapshots,
+        retention,
+    } = disk;
     let clock = Clock(Instant::now());
     let me = key.address();
     let (node, first) = Node::open(genesis, key, settings, store.clone(), clock.now())?;
@@ -323,13 +365,18 @@ pub async fn start(
     let shared = Arc::new(Shared {
         chain: genesis.chain.clone(),
         me,
-        store,
+        genesis: genesis.clone(),
+        store: store.clone(),
+        snapshots: snapshots.clone(),
         inputs: inputs.clone(),
         view: watch::channel(node.view()).0,
         committed: broadcast::channel(256).0,
         heard: broadcast::channel(1024).0,
         stopped: watch::channel(None).0,
         frozen: watch::channel(None).0,
+        behind: watch::channel(None).0,
+        claimed: AtomicU64::new(0),
+        gone: AtomicU64::new(0),
         known: Mutex::default(),
         points: RwLock::default(),
         present: Mutex::default(),
@@ -340,12 +387,21 @@ pub async fn start(
         .await
         .map_err(|error| StartError::Zenoh(error.to_string()))?;
     tasks.push(tokio::spawn(watch_presence(session.clone(), shared.clone())));
+    let catch_up_blocks = retention.catch_up_blocks;
+    tasks.push(tokio::spawn(past::watch_behind(
+        session.clone(),
+        shared.clone(),
+        retention.snapshot_bytes_max(),
+        catch_up_blocks,
+    )));
+    let keeping = spawn_keeper(Keeper::new(store, snapshots, retention), shared.clone())?;
     let end = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let core = Core {
         node,
         clock,
         waiting,
         sender,
+        keeping,
         shared: shared.clone(),
         end: end.clone(),
     };
@@ -384,6 +440,7 @@ struct Core {
     clock: Clock,
     waiting: Receiver<Input>,
     sender: mpsc::Sender<Output>,
+    keeping: SyncSender<Arc<View>>,
     shared: Arc<Shared>,
     end: Arc<std::sync::atomic::AtomicBool>,
 }
@@ -430,6 +487,8 @@ impl Core {
                     self.shared.view.send_replace(view.clone());
                     // Nobody listening is fine.
                     let _ = self.shared.committed.send(view.clone());
+                    // While the keeper is busy it misses some, and makes up for it later.
+                    let _ = self.keeping.try_send(view.clone());
                 }
                 Output::Equivocated(_) => {
                     self.shared.counters.equivocations.fetch_add(1, Ordering::Relaxed);
@@ -507,7 +566,15 @@ async fn fetch(session: Session, shared: Arc<Shared>, want: Want, turn: usize) {
     let Ok(reply) = replies.recv_async().await else {
         return;
     };
-    let Ok(sample) = reply.into_result() else { return };
+    let sample = match reply.into_result() {
+        Ok(sample) => sample,
+        Err(error) => {
+            if error.payload().to_bytes() == past::GONE {
+                shared.gone.fetch_add(1, Ordering::Relaxed);
+            }
+            return;
+        }
+    };
     let bytes = sample.payload().to_bytes().into_owned();
     let taken = tokio::task::spawn_blocking(move || take_answer(&shared, want, &bytes)).await;
     if taken.is_err() {
@@ -566,6 +633,10 @@ async fn listen(session: &Session, shared: &Arc<Shared>) -> zenoh::Result<()> {
             }
             let fits = match decode::<PeerMessage>(&sample.payload().to_bytes()) {
                 Ok(PeerMessage::Batch(signed)) => to_verify.try_send(signed).is_ok(),
+                Ok(PeerMessage::Status(status)) => {
+                    shared.claimed.fetch_max(status.height.0, Ordering::Relaxed);
+                    shared.offer(Input::Peer(PeerMessage::Status(status))).is_ok()
+                }
                 Ok(message) => shared.offer(Input::Peer(message)).is_ok(),
                 Err(error) => {
                     shared.counters.malformed.fetch_add(1, Ordering::Relaxed);
@@ -613,54 +684,35 @@ fn spawn_verifier(shared: Arc<Shared>, verifying: Receiver<SignedBatch>) -> std:
         .map(drop)
 }
 
-/// Answers the other members' questions from the store.
+/// Makes snapshots and forgets, beside the core: it waits for nobody and nobody waits for it.
+fn spawn_keeper(keeper: Keeper, shared: Arc<Shared>) -> std::io::Result<SyncSender<Arc<View>>> {
+    let (sender, views) = sync_channel::<Arc<View>>(1);
+    let keep = move || {
+        for view in views {
+            let Some(head) = view.head() else { continue };
+            if let Err(error) = keeper.committed(head, view.state()) {
+                shared.counters.keeping_failed.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "no snapshot could be made, or nothing forgotten");
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("milepost-keeper".into())
+        .spawn(keep)?;
+    Ok(sender)
+}
+
+/// Answers the other members' questions from the disk.
 fn spawn_answerer(shared: Arc<Shared>, asked: Receiver<zenoh::query::Query>) -> std::io::Result<()> {
     let answer = move || {
         for query in asked {
-            let answer = answer(&shared, query.key_expr().as_str());
-            if let Some(bytes) = answer {
-                let reply = query.reply(query.key_expr().clone(), bytes);
-                let _ = zenoh::Wait::wait(reply);
-            }
+            past::answer(&shared, &query);
         }
     };
     std::thread::Builder::new()
         .name("milepost-answer".into())
         .spawn(answer)
         .map(drop)
-}
-
-/// What the store has under `…/q/<what>/<which>/<member>`.
-fn answer(shared: &Shared, key: &str) -> Option<Vec<u8>> {
-    let mut parts = key.rsplit('/').skip(1);
-    let (which, what) = (parts.next()?, parts.next()?);
-    let store = &shared.store;
-    match what {
-        "block" => {
-            let (block, certificate) = store.block(Height(which.parse().ok()?)).ok()??;
-            let batches = block
-                .body
-                .batches
-                .iter()
-                .map(|named| store.batch(&named.digest).ok()?)
-                .collect::<Option<_>>()?;
-            let bytes = encode(&BlockAnswer {
-                block,
-                certificate,
-                batches,
-            });
-            (bytes.len() <= BlockAnswer::LEN_MAX).then_some(bytes)
-        }
-        "body" => {
-            let block = store.body(&which.parse().ok()?).ok()??;
-            Some(encode(&PeerMessage::Body(crate::message::ProposedBody {
-                round: 0,
-                block,
-            })))
-        }
-        "batch" => Some(encode(&store.batch(&which.parse().ok()?).ok()??)),
-        _ => None,
-    }
 }
 
 /// Declares this member present, and notes who else is.

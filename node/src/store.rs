@@ -3,18 +3,24 @@
 //! [`Rocks`] keeps it on disk, [`Memory`] for the simulator, where a crash loses what was not made durable.
 //! Two kinds of writing: [`Store::write`] for what consensus needs before it may speak, and [`Store::commit`]
 //! for a decided block with everything that it changed, atomically and durably.
+//!
+//! Headers and certificates are kept for ever. Bodies and batches, and later outputs, may have been pruned: then
+//! [`Store::block`] and [`Store::outputs`] know them no more, and [`Store::head`] still does.
 
+pub mod install;
 mod memory;
+mod prune;
 mod rocks;
 mod schema;
 
 pub use memory::Memory;
 pub use rocks::Rocks;
 
+use milepost_wire::certificate::Head;
 use milepost_wire::output::Output;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Block, Cell, Certificate, Hash, Height, KeyId, Kind, SignedBatch};
+use milepost_wire::{Block, Cell, Certificate, Hash, Height, KeyId, Kind, SignedBatch, Timestamp};
 
 /// Where an output stands: the block's height, and the output's index in it.
 pub type Place = (Height, u32);
@@ -39,6 +45,8 @@ pub enum Write {
     Own(Height, u32, Hash),
     /// What moved consensus; entries are numbered within their height.
     Log(Height, u32, Vec<u8>),
+    /// This member may vote again: see [`Loaded::silent_until`].
+    Voice,
 }
 
 /// A decided block and all that it changed.
@@ -61,14 +69,17 @@ pub struct Commit<'a> {
 /// What is on the disk at start.
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
-    /// The newest block; `None` before the first.
-    pub tip: Option<(Block, Certificate)>,
+    /// The newest block's header; `None` before the first.
+    pub tip: Option<Head>,
     /// The authenticated state.
     pub tree: Vec<(StateKey, Vec<u8>)>,
     /// The short-lived state.
     pub open: Vec<Entry>,
     /// The log of the height above the newest block.
     pub log: Vec<Vec<u8>>,
+    /// This store was restored, or begun anew with a key that may have voted before: no vote until a block of a later
+    /// time is committed.
+    pub silent_until: Option<Timestamp>,
 }
 
 /// Why the store cannot be relied on. A node that meets one stops.
@@ -127,7 +138,14 @@ pub trait Store: Send + 'static {
     /// [`StoreError::NotNext`] unless the block is the child of the tip.
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), StoreError>;
 
-    /// A decided block.
+    /// A decided block's header and why to believe it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    fn head(&self, height: Height) -> Result<Option<Head>, StoreError>;
+
+    /// A decided block; `None` where it was pruned, too.
     ///
     /// # Errors
     ///

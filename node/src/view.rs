@@ -28,7 +28,7 @@ pub struct View {
 /// The newest block and what came of it.
 #[derive(Clone)]
 struct Newest {
-    block: Arc<Block>,
+    block: Option<Arc<Block>>,
     head: Arc<Head>,
     outputs: Arc<Vec<Output>>,
     batches: Vec<Arc<VerifiedBatch>>,
@@ -44,14 +44,11 @@ impl std::fmt::Debug for View {
 }
 
 impl View {
-    /// Before the first block, or just after a start: the block's outputs are in the store alone.
-    pub(crate) fn at_start(ledger: Ledger, genesis: Hash, tip: Option<(Block, Certificate)>) -> Self {
-        let newest = tip.map(|(block, certificate)| Newest {
-            head: Arc::new(Head {
-                header: block.header.clone(),
-                certificate,
-            }),
-            block: Arc::new(block),
+    /// Before the first block, or just after a start: the block itself and its outputs are in the store alone.
+    pub(crate) fn at_start(ledger: Ledger, genesis: Hash, tip: Option<Head>) -> Self {
+        let newest = tip.map(|head| Newest {
+            block: None,
+            head: Arc::new(head),
             outputs: Arc::new(Vec::new()),
             batches: Vec::new(),
         });
@@ -79,7 +76,7 @@ impl View {
             ledger,
             genesis,
             newest: Some(Newest {
-                block,
+                block: Some(block),
                 head,
                 outputs: Arc::new(outputs),
                 batches,
@@ -125,9 +122,9 @@ impl View {
         self.newest.as_ref().map(|newest| &*newest.head)
     }
 
-    /// The newest block; `None` before the first.
+    /// The newest block; `None` before the first and just after a start.
     pub fn block(&self) -> Option<&Arc<Block>> {
-        self.newest.as_ref().map(|newest| &newest.block)
+        self.newest.as_ref()?.block.as_ref()
     }
 
     /// What the newest block put out; empty just after a start.
@@ -189,8 +186,7 @@ pub fn prove_outputs(store: &impl Store, places: &[Place]) -> Result<Vec<Outputs
         .flat_map(|block| block.chunks(OutputsProof::OUTPUTS_MAX));
     for group in groups {
         let height = group[0].0;
-        let (Some((block, certificate)), Some(outputs)) = (store.block(height)?, store.outputs(height)?)
-        else {
+        let (Some(head), Some(outputs)) = (store.head(height)?, store.outputs(height)?) else {
             continue;
         };
         let tree = merkle::Tree::new(outputs.iter().map(Output::leaf).collect());
@@ -199,13 +195,7 @@ pub fn prove_outputs(store: &impl Store, places: &[Place]) -> Result<Vec<Outputs
             Some((outputs.get(index)?.clone(), tree.prove(index)?))
         });
         let outputs = proved.collect();
-        proofs.push(OutputsProof {
-            head: Head {
-                header: block.header,
-                certificate,
-            },
-            outputs,
-        });
+        proofs.push(OutputsProof { head, outputs });
     }
     Ok(proofs)
 }

@@ -31,6 +31,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// How the ledger node goes on.
     pub node: milepost_node::Settings,
+    /// What is kept, and for how long.
+    pub retention: milepost_node::keeper::Retention,
     /// What the ear bears.
     pub ear: crate::ear::Limits,
     /// How long to wait for the other units before passing on a report that is theirs.
@@ -62,6 +64,7 @@ impl Default for Config {
             bundle_max: 256,
             tls: None,
             node: milepost_node::Settings::default(),
+            retention: milepost_node::keeper::Retention::default(),
             ear: crate::ear::Limits::default(),
             handoff: crate::handoff::Limits::default(),
             batch: crate::batcher::Limits::default(),
@@ -164,6 +167,21 @@ impl Config {
                 });
             }
         }
+        let retention = &self.retention;
+        if retention.snapshot_blocks == 0 {
+            return Err(ConfigError::Value {
+                name: "retention.snapshot_blocks",
+                found: "0".into(),
+                expected: "at least 1",
+            });
+        }
+        if (1..2 * retention.snapshot_blocks).contains(&retention.reports_blocks) {
+            return Err(ConfigError::Value {
+                name: "retention.reports_blocks",
+                found: retention.reports_blocks.to_string(),
+                expected: "0, or at least twice retention.snapshot_blocks",
+            });
+        }
         let plausible = &self.ear.plausible;
         for (name, found) in [
             ("ear.plausible.speed_max_m_per_s", plausible.speed_max_m_per_s),
@@ -237,6 +255,8 @@ mod tests {
             ("bundle_size = 3", "bundle_size"),
             ("[node]\nblock_interval = 3", "block_interval"),
             ("bundle_max = 0", "bundle_max"),
+            ("[retention]\nsnapshot_blocks = 0", "snapshot_blocks"),
+            ("[retention]\nreports_blocks = 1999", "reports_blocks"),
             ("listen = []", "listen"),
             ("listen = [\"tls/127.0.0.1:7447\"]", "tls"),
             ("[ear.plausible]\nerror_m = nan", "error_m"),

@@ -1,7 +1,8 @@
 //! What does a roadside unit own?
 //!
 //! One folder: `rsu.toml` (settings), `member.key` (the signing key, for its owner alone to read),
-//! `genesis.json` (the chain's beginning), `consortium.json` (what vehicles are given), `store/` (the ledger).
+//! `genesis.json` (the chain's beginning), `consortium.json` (what vehicles are given), `store/` (the ledger),
+//! `snapshots/` (its state at some heights, for those who join).
 
 use std::path::{Path, PathBuf};
 
@@ -79,6 +80,11 @@ impl Home {
     /// Where the ledger is.
     pub fn store(&self) -> PathBuf {
         self.0.join("store")
+    }
+
+    /// Where snapshots of the ledger are.
+    pub fn snapshots(&self) -> PathBuf {
+        self.0.join("snapshots")
     }
 
     /// Where the settings are.

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use milepost_node::audit::audit;
+use milepost_node::audit::{Progress, audit};
+use milepost_node::snapshots::Snapshots;
 use milepost_node::store::Rocks;
 use milepost_rsu::certificates::{self, Authority};
 use milepost_rsu::config::{Config, LogFormat};
@@ -16,8 +17,8 @@ use milepost_rsu::home::Home;
 use milepost_rsu::run::Ended;
 use milepost_rsu::testnet::{self, Plan};
 use milepost_rsu::{clock, run, status};
-use milepost_wire::ChainId;
 use milepost_wire::link::{Station, TlsFiles};
+use milepost_wire::{ChainId, Height};
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
@@ -98,7 +99,8 @@ enum Command {
         #[command(flatten)]
         ask: Ask,
     },
-    /// Replays a stopped unit's chain from genesis and checks every signature, root and sum.
+    /// Replays a stopped unit's chain, from genesis or where blocks are pruned from the oldest snapshot, and checks every
+    /// certificate, signature, root and sum.
     Verify {
         /// The unit's folder.
         #[arg(long)]
@@ -196,10 +198,7 @@ fn is_unreadable(error: &anyhow::Error) -> bool {
         cause
             .downcast_ref::<HomeError>()
             .is_some_and(|error| !matches!(error, HomeError::Write { .. }))
-            || matches!(
-                cause.downcast_ref(),
-                Some(RunError::Home(_) | RunError::NoMember { .. })
-            )
+            || matches!(cause.downcast_ref(), Some(RunError::Home(_)))
             || cause
                 .downcast_ref::<TestnetError>()
                 .is_some_and(|error| !matches!(error, TestnetError::Home(_) | TestnetError::Key(_)))
@@ -389,13 +388,19 @@ fn verify(home: &Home, json: bool) -> Outcome {
     );
     let store =
         Rocks::open_read_only(&folder).with_context(|| format!("cannot open {}", folder.display()))?;
+    let snapshots = Snapshots::open(&home.snapshots())?;
     let bar = ProgressBar::new(0);
     bar.set_style(
-        ProgressStyle::with_template("{wide_bar} block {pos} of {len}, {eta} left")
+        ProgressStyle::with_template("{wide_bar} {msg} {pos} of {len}, {eta} left")
             .expect("the template is right"),
     );
-    let report = audit(&genesis, &store, |height, tip| {
-        bar.set_length(tip.0);
+    let report = audit(&genesis, &store, Some(&snapshots), |progress| {
+        let (what, height, last) = match progress {
+            Progress::Headers(height, last) => ("header", height, last),
+            Progress::Blocks(height, last) => ("block", height, last),
+        };
+        bar.set_message(what);
+        bar.set_length(last.0);
         bar.set_position(height.0);
     });
     bar.finish_and_clear();
@@ -403,6 +408,11 @@ fn verify(home: &Home, json: bool) -> Outcome {
         println!("{}", serde_json::to_string(&report)?);
     } else {
         println!("height      {}\nstate root  {}", report.height, report.state_root);
+        println!("headers     all {} certified from the genesis on", report.headers);
+        match report.from_height {
+            Height::ZERO => println!("replayed    from the genesis"),
+            from => println!("replayed    from the snapshot at block {from}: older blocks are pruned"),
+        }
         println!("reports     {}", report.reports);
         println!(
             "tokens      {} minted, {} burned",

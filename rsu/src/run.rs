@@ -11,7 +11,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::time::Duration;
 
 use milepost_node::shell::{self, Handle};
-use milepost_node::store::{Rocks, StoreError};
+use milepost_node::snapshot::SnapshotError;
+use milepost_node::snapshots::Snapshots;
+use milepost_node::store::{Rocks, StoreError, install};
 use milepost_wire::{Message, SecretKey, Signed, SignedReport, SignedTransaction, decode, encode, topic};
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -42,14 +44,12 @@ pub enum RunError {
     /// Its store cannot be relied on.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The genesis does not name it.
-    #[error("{key} is no member of the chain {chain}: only members can run a unit yet")]
-    NoMember {
-        /// This unit's address.
-        key: milepost_wire::Address,
-        /// The chain.
-        chain: milepost_wire::ChainId,
-    },
+    /// A store that was fetched or restored could not take the old one's place.
+    #[error("the store could not be put into its place: {0}")]
+    Settle(std::io::Error),
+    /// The snapshots' folder cannot be used.
+    #[error(transparent)]
+    Snapshots(#[from] SnapshotError),
     /// Zenoh cannot be used as configured.
     #[error("zenoh: {0}")]
     Zenoh(String),
@@ -95,12 +95,12 @@ pub async fn run(
     let (genesis, key) = (home.genesis()?, home.key()?);
     let me = key.address();
     if genesis.members.get(&me).is_none() {
-        return Err(RunError::NoMember {
-            key: me,
-            chain: genesis.chain,
-        });
+        tracing::info!(key = %me, chain = %genesis.chain, "no member since the beginning: following without a vote until admitted");
     }
+    install::settle(&home.store()).map_err(RunError::Settle)?;
     let store = Rocks::open(&home.store())?;
+    let snapshots = Snapshots::open(&home.snapshots())?;
+    snapshots.clear()?;
     // Before anything else is started: a taken port is the commonest mistake.
     let listener = TcpListener::bind(config.api)
         .await
@@ -116,7 +116,11 @@ pub async fn run(
         &genesis,
         key.clone(),
         config.node.clone(),
-        store.clone(),
+        shell::Disk {
+            store: store.clone(),
+            snapshots,
+            retention: config.retention.clone(),
+        },
     )
     .await?;
     let handle = Arc::new(handle);

@@ -3,12 +3,14 @@
 //! This is the harness; the tests stand in `tests/tests/`, one concept a file. A [`Consortium`] is a testnet of
 //! `milepost-rsu` processes on loopback, a [`Vehicle`] asks and drives through `milepost-obu`; both are the
 //! programs as they are shipped, taken from the folder that the test itself was built into. Nothing here
-//! reaches inside them: what a test knows, an operator could know, too.
+//! reaches inside them: what a test knows, an operator could know, too. A [`Chain`] is the exception: it makes blocks
+//! without a consortium, for tests that need many.
 //!
 //! A consortium keeps two cores busy, so there is one at a time on a machine: each holds its [`Turn`]. Whoever
 //! waits, waits with a limit ([`eventually`]); no test measures how fast anything is, but for the one promise
 //! that names a time.
 
+mod chain;
 mod consortium;
 pub mod namespaces;
 mod program;
@@ -17,6 +19,7 @@ mod turn;
 mod vehicle;
 mod wait;
 
+pub use chain::{Chain, Made};
 pub use consortium::{Consortium, Plan};
 pub use program::{Program, Said, end_within, repository};
 pub use ride::Ride;

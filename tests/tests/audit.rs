@@ -16,7 +16,15 @@ use rocksdb::{DB, IteratorMode, Options};
 /// Where in each file a byte is flipped, in percent.
 const FLIPPED_AT: [u64; 4] = [15, 40, 60, 85];
 /// Column families, each with one value changed. The rest is derived from them, or never outlives a block.
-const FAMILIES: [&str; 6] = ["blocks", "certificates", "outputs", "batches", "tree", "open"];
+const FAMILIES: [&str; 7] = [
+    "headers",
+    "blocks",
+    "certificates",
+    "outputs",
+    "batches",
+    "tree",
+    "open",
+];
 
 #[test]
 fn a_good_store_passes_and_every_kind_of_damage_is_found() {

@@ -113,7 +113,41 @@ pub fn ask_batch(chain: &ChainId, digest: Hash, member: Address) -> String {
     format!("{}/q/batch/{digest}/{}", root(chain), hex::encode(member.0))
 }
 
-/// Whatever `member` is asked for of the three above.
+/// Asks `member` for headers with their certificates, from a height on.
+pub fn ask_heads(chain: &ChainId, from: Height, member: Address) -> String {
+    format!("{}/q/heads/{from}/{}", root(chain), hex::encode(member.0))
+}
+
+/// Asks everybody for headers, as [`ask_heads`].
+pub fn ask_heads_of_all(chain: &ChainId, from: Height) -> String {
+    format!("{}/q/heads/{from}/*", root(chain))
+}
+
+/// Asks everybody for the newest snapshot that they have.
+pub fn ask_snapshots(chain: &ChainId) -> String {
+    format!("{}/q/snapshot/newest/*", root(chain))
+}
+
+/// Asks `member` for a chunk of its snapshot at a height.
+pub fn ask_chunk(chain: &ChainId, height: Height, index: usize, member: Address) -> String {
+    format!(
+        "{}/q/chunk/{height}-{index}/{}",
+        root(chain),
+        hex::encode(member.0)
+    )
+}
+
+/// Asks everybody, of whatever chain, for its genesis.
+pub fn ask_genesis() -> String {
+    "milepost/*/q/genesis/first/*".into()
+}
+
+/// What `member` answers to a question about `what` and `which`, whether it was asked by name or with all.
+pub fn answer_of(chain: &ChainId, what: &str, which: &str, member: Address) -> String {
+    format!("{}/q/{what}/{which}/{}", root(chain), hex::encode(member.0))
+}
+
+/// Whatever `member` is asked for of the above.
 pub fn asked_of(chain: &ChainId, member: Address) -> String {
     format!("{}/q/*/*/{}", root(chain), hex::encode(member.0))
 }

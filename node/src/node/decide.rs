@@ -85,6 +85,7 @@ impl<S: Store> Node<S> {
         if finished {
             // Only now: what stood behind in the list belonged to the finished height.
             self.timers.clear();
+            self.end_silence()?;
             let earliest = self.started_ms.saturating_add(self.settings.block_interval_ms);
             self.rest(if self.catching_up {
                 self.now.mono_ms
@@ -92,6 +93,19 @@ impl<S: Store> Node<S> {
                 earliest
             });
         }
+        Ok(())
+    }
+
+    /// A block whose time is later than a restoration was decided after it, so whatever was signed before belongs to
+    /// this height or a lower one.
+    fn end_silence(&mut self) -> Result<(), Fatal> {
+        let Some(until) = self.silent_until.filter(|until| self.ledger().time() > *until) else {
+            return Ok(());
+        };
+        tracing::info!(height = %self.ledger().height(), ?until, "this member votes again");
+        self.store.write(&[Write::Voice], true)?;
+        self.silent_until = None;
+        self.engine = super::engine(self.ledger(), &self.key, &self.settings, false);
         Ok(())
     }
 

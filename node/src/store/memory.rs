@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use milepost_wire::certificate::Head;
 use milepost_wire::output::Output;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Block, Cell, Certificate, Hash, Height, KeyId, Kind, SignedBatch};
+use milepost_wire::{Block, Cell, Certificate, Hash, Height, KeyId, Kind, SignedBatch, Timestamp};
 
 use super::schema::{self, Index};
 use super::{Commit, Loaded, Place, Placed, Store, StoreError, Write};
@@ -21,7 +22,7 @@ pub struct Memory(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     genesis: Option<Hash>,
-    chain: Vec<(Block, Certificate, Vec<Output>)>,
+    chain: Vec<Decided>,
     tree: BTreeMap<StateKey, Vec<u8>>,
     open: BTreeMap<Vec<u8>, Vec<u8>>,
     explain: BTreeMap<[u8; 24], ()>,
@@ -32,8 +33,25 @@ struct Inner {
     log: BTreeMap<(Height, u32), Vec<u8>>,
     /// Written, but lost at a crash.
     pending: Vec<Write>,
+    silent_until: Option<Timestamp>,
     fail_next_sync: bool,
     forget_log: bool,
+}
+
+#[derive(Debug)]
+struct Decided {
+    block: Block,
+    certificate: Certificate,
+    outputs: Vec<Output>,
+}
+
+impl Decided {
+    fn head(&self) -> Head {
+        Head {
+            header: self.block.header.clone(),
+            certificate: self.certificate.clone(),
+        }
+    }
 }
 
 impl Memory {
@@ -51,6 +69,16 @@ impl Memory {
     /// Makes the next durable write fail, as a full disk does.
     pub fn fail_next_sync(&self) {
         self.lock().fail_next_sync = true;
+    }
+
+    /// The store is as an earlier copy of it, restored at `at`.
+    pub fn restored(&self, at: Timestamp) {
+        let mut inner = self.lock();
+        inner.silent_until = Some(at);
+        inner.pending.clear();
+        inner.log.clear();
+        inner.own.clear();
+        inner.bodies.clear();
     }
 
     /// From now on a crash also loses what consensus logged: a broken disk, which tests must notice.
@@ -71,8 +99,14 @@ impl Inner {
                 Write::Body(hash, block) => drop(self.bodies.insert(hash, block)),
                 Write::Own(height, round, hash) => drop(self.own.insert((height, round), hash)),
                 Write::Log(height, index, entry) => drop(self.log.insert((height, index), entry)),
+                Write::Voice => self.silent_until = None,
             }
         }
+    }
+
+    fn decided(&self, height: Height) -> Option<&Decided> {
+        let index = usize::try_from(height.0).ok()?.checked_sub(1)?;
+        self.chain.get(index)
     }
 
     fn sync(&mut self) -> Result<(), StoreError> {
@@ -99,10 +133,7 @@ impl Store for Memory {
         }
         let above = Height(inner.chain.len() as u64 + 1);
         Ok(Loaded {
-            tip: inner
-                .chain
-                .last()
-                .map(|(block, certificate, _)| (block.clone(), certificate.clone())),
+            tip: inner.chain.last().map(Decided::head),
             tree: inner
                 .tree
                 .iter()
@@ -118,6 +149,7 @@ impl Store for Memory {
                 .range((above, 0)..(above.next(), 0))
                 .map(|(_, entry)| entry.clone())
                 .collect(),
+            silent_until: inner.silent_until,
         })
     }
 
@@ -134,11 +166,11 @@ impl Store for Memory {
             return Err(StoreError::NotNext { tip, height });
         }
         inner.sync()?;
-        inner.chain.push((
-            commit.block.clone(),
-            commit.certificate.clone(),
-            commit.outputs.to_vec(),
-        ));
+        inner.chain.push(Decided {
+            block: commit.block.clone(),
+            certificate: commit.certificate.clone(),
+            outputs: commit.outputs.to_vec(),
+        });
         for (named, signed) in commit.block.body.batches.iter().zip(commit.batches) {
             inner.batches.insert(named.digest, (*signed).clone());
         }
@@ -173,13 +205,14 @@ impl Store for Memory {
         Ok(())
     }
 
+    fn head(&self, height: Height) -> Result<Option<Head>, StoreError> {
+        Ok(self.lock().decided(height).map(Decided::head))
+    }
+
     fn block(&self, height: Height) -> Result<Option<(Block, Certificate)>, StoreError> {
         let inner = self.lock();
-        let index = usize::try_from(height.0)
-            .ok()
-            .and_then(|height| height.checked_sub(1));
-        let found = index.and_then(|index| inner.chain.get(index));
-        Ok(found.map(|(block, certificate, _)| (block.clone(), certificate.clone())))
+        let found = inner.decided(height);
+        Ok(found.map(|decided| (decided.block.clone(), decided.certificate.clone())))
     }
 
     fn batch(&self, digest: &Hash) -> Result<Option<SignedBatch>, StoreError> {
@@ -210,13 +243,7 @@ impl Store for Memory {
     }
 
     fn outputs(&self, height: Height) -> Result<Option<Vec<Output>>, StoreError> {
-        let inner = self.lock();
-        let index = usize::try_from(height.0)
-            .ok()
-            .and_then(|height| height.checked_sub(1));
-        Ok(index
-            .and_then(|index| inner.chain.get(index))
-            .map(|(_, _, outputs)| outputs.clone()))
+        Ok(self.lock().decided(height).map(|decided| decided.outputs.clone()))
     }
 
     fn explanation(&self, vehicle: KeyId, epoch: Epoch) -> Result<Vec<Place>, StoreError> {

@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use milepost_wire::certificate::Head;
 use milepost_wire::codec::{Message, decode, decode_within, encode};
 use milepost_wire::output::Output;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Block, Certificate, Hash, Height, KeyId, SignedBatch};
+use milepost_wire::{Block, Body, Certificate, Hash, Header, Height, KeyId, SignedBatch, Timestamp};
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, IteratorMode, Options, WriteBatch, WriteOptions};
 
 use super::schema::{self, Index};
@@ -21,10 +22,12 @@ use super::{Commit, Entry, Loaded, Place, Placed, Store, StoreError, Write};
 /// A RocksDB database. Clones share it.
 #[derive(Clone)]
 pub struct Rocks {
-    db: Arc<DB>,
+    pub(super) db: Arc<DB>,
     /// Proposed bodies on the disk, to be forgotten one by one: range deletions would slow down every reading
     /// until the next compaction.
     bodies: Arc<Mutex<BTreeSet<Hash>>>,
+    /// Held while batches are named by a block, or forgotten: what is named must not be forgotten at that moment.
+    naming: Arc<Mutex<()>>,
 }
 
 impl From<rocksdb::Error> for StoreError {
@@ -92,11 +95,16 @@ impl Rocks {
         Self {
             db: Arc::new(db),
             bodies: Arc::default(),
+            naming: Arc::default(),
         }
     }
 
     fn bodies(&self) -> MutexGuard<'_, BTreeSet<Hash>> {
         self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn naming(&self) -> MutexGuard<'_, ()> {
+        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The entries of one height in a family whose keys are [`schema::below`] a height.
@@ -114,13 +122,13 @@ impl Rocks {
         Ok(entries)
     }
 
-    fn family(&self, name: &str) -> &ColumnFamily {
+    pub(super) fn family(&self, name: &str) -> &ColumnFamily {
         self.db
             .cf_handle(name)
             .expect("every column family is opened at start")
     }
 
-    fn get(&self, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(super) fn get(&self, family: &str, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.db.get_cf(self.family(family), key)?)
     }
 
@@ -133,22 +141,49 @@ impl Rocks {
             .map_err(|error| damaged(family, key, &error))
     }
 
-    fn all(&self, family: &str) -> Result<Vec<Entry>, StoreError> {
+    pub(super) fn all(&self, family: &str) -> Result<Vec<Entry>, StoreError> {
         self.db
             .iterator_cf(self.family(family), IteratorMode::Start)
             .map(|entry| Ok(entry.map(|(key, value)| (key.into_vec(), value.into_vec()))?))
             .collect()
     }
 
-    fn tip(&self) -> Result<Height, StoreError> {
-        let Some(bytes) = self.get(schema::META, schema::TIP)? else {
-            return Ok(Height::ZERO);
+    /// A number that is kept about the store itself.
+    fn number(&self, name: &[u8]) -> Result<Option<u64>, StoreError> {
+        let Some(bytes) = self.get(schema::META, name)? else {
+            return Ok(None);
         };
         let bytes = bytes
             .as_slice()
             .try_into()
-            .map_err(|_| damaged(schema::META, schema::TIP, &"not a height"))?;
-        Ok(Height(u64::from_be_bytes(bytes)))
+            .map_err(|_| damaged(schema::META, name, &"not a number"))?;
+        Ok(Some(u64::from_be_bytes(bytes)))
+    }
+
+    fn tip(&self) -> Result<Height, StoreError> {
+        Ok(self.number(schema::TIP)?.map_or(Height::ZERO, Height))
+    }
+
+    /// Up to which height bodies and batches were pruned; [`Height::ZERO`] where none was.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn pruned(&self) -> Result<Height, StoreError> {
+        Ok(self.number(schema::PRUNED)?.map_or(Height::ZERO, Height))
+    }
+
+    /// Up to which height outputs were pruned; [`Height::ZERO`] where none was.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn outputs_pruned(&self) -> Result<Height, StoreError> {
+        Ok(self.number(schema::OUTPUTS_PRUNED)?.map_or(Height::ZERO, Height))
+    }
+
+    fn header(&self, height: Height) -> Result<Option<Header>, StoreError> {
+        self.read(schema::HEADERS, &schema::height(height))
     }
 
     /// The height of the newest block.
@@ -174,6 +209,15 @@ impl Rocks {
             .try_into()
             .map_err(|_| damaged(schema::META, schema::GENESIS, &"not a hash"))?;
         Ok(Some(Hash(bytes)))
+    }
+
+    /// Until which block time this store's member says nothing, if so: see [`Loaded::silent_until`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn silent_until(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.number(schema::SILENT)?.map(Timestamp::from_millis))
     }
 
     /// The authenticated state as it stands on the disk.
@@ -242,7 +286,7 @@ impl Rocks {
     }
 }
 
-fn damaged(family: &str, key: &[u8], why: &dyn std::fmt::Display) -> StoreError {
+pub(super) fn damaged(family: &str, key: &[u8], why: &dyn std::fmt::Display) -> StoreError {
     let key: String = key.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
     StoreError::Damaged {
         what: format!("{family}/{key}"),
@@ -270,9 +314,9 @@ impl Store for Rocks {
         let height = self.tip()?;
         let tip = match height {
             Height::ZERO => None,
-            _ => Some(self.block(height)?.ok_or_else(|| {
+            _ => Some(self.head(height)?.ok_or_else(|| {
                 damaged(
-                    schema::BLOCKS,
+                    schema::HEADERS,
                     &schema::height(height),
                     &"the newest block is missing",
                 )
@@ -290,6 +334,7 @@ impl Store for Rocks {
             tree: self.tree_entries()?,
             open: self.open_entries()?,
             log,
+            silent_until: self.silent_until()?,
         })
     }
 
@@ -298,7 +343,9 @@ impl Store for Rocks {
         for write in writes {
             match write {
                 Write::Batch(digest, signed) => {
-                    batch.put_cf(self.family(schema::BATCHES), digest.0, encode(signed))
+                    let arrived = schema::arrived(self.tip()?, digest);
+                    batch.put_cf(self.family(schema::BATCHES), digest.0, encode(signed));
+                    batch.put_cf(self.family(schema::ARRIVED), arrived, []);
                 }
                 Write::Body(hash, block) => {
                     self.bodies().insert(*hash);
@@ -310,6 +357,7 @@ impl Store for Rocks {
                 Write::Log(height, index, entry) => {
                     batch.put_cf(self.family(schema::LOG), schema::below(*height, *index), entry);
                 }
+                Write::Voice => batch.delete_cf(self.family(schema::META), schema::SILENT),
             }
         }
         let mut options = WriteOptions::default();
@@ -325,12 +373,14 @@ impl Store for Rocks {
         }
         let key = schema::height(height);
         let mut batch = WriteBatch::default();
-        batch.put_cf(self.family(schema::BLOCKS), key, encode(commit.block));
+        batch.put_cf(self.family(schema::HEADERS), key, encode(&commit.block.header));
+        batch.put_cf(self.family(schema::BLOCKS), key, encode(&commit.block.body));
         batch.put_cf(self.family(schema::CERTIFICATES), key, encode(commit.certificate));
         batch.put_cf(self.family(schema::OUTPUTS), key, encode_outputs(commit.outputs));
         batch.put_cf(self.family(schema::META), schema::TIP, key);
         for (named, signed) in commit.block.body.batches.iter().zip(commit.batches) {
             batch.put_cf(self.family(schema::BATCHES), named.digest.0, encode(*signed));
+            batch.put_cf(self.family(schema::NAMED), named.digest.0, key);
         }
         for (key, value) in commit.tree {
             put_or_delete(
@@ -363,23 +413,36 @@ impl Store for Rocks {
         }
         let mut options = WriteOptions::default();
         options.set_sync(true);
+        let _naming = self.naming();
         Ok(self.db.write_opt(batch, &options)?)
     }
 
-    fn block(&self, height: Height) -> Result<Option<(Block, Certificate)>, StoreError> {
+    fn head(&self, height: Height) -> Result<Option<Head>, StoreError> {
         let key = schema::height(height);
-        let block = self.read(schema::BLOCKS, &key)?;
         let certificate = self.read(schema::CERTIFICATES, &key)?;
-        match (block, certificate) {
-            (Some(block), Some(certificate)) => Ok(Some((block, certificate))),
+        match (self.header(height)?, certificate) {
+            (Some(header), Some(certificate)) => Ok(Some(Head { header, certificate })),
             (None, None) => Ok(None),
             (Some(_), None) => Err(damaged(
                 schema::CERTIFICATES,
                 &key,
                 &"the block has no certificate",
             )),
-            (None, Some(_)) => Err(damaged(schema::BLOCKS, &key, &"the certificate has no block")),
+            (None, Some(_)) => Err(damaged(schema::HEADERS, &key, &"the certificate has no header")),
         }
+    }
+
+    fn block(&self, height: Height) -> Result<Option<(Block, Certificate)>, StoreError> {
+        let Some(Head { header, certificate }) = self.head(height)? else {
+            return Ok(None);
+        };
+        let key = schema::height(height);
+        let Some(bytes) = self.get(schema::BLOCKS, &key)? else {
+            return Ok(None);
+        };
+        let body: Body = decode_within(&bytes, "body", Block::LEN_MAX)
+            .map_err(|error| damaged(schema::BLOCKS, &key, &error))?;
+        Ok(Some((Block { header, body }, certificate)))
     }
 
     fn batch(&self, digest: &Hash) -> Result<Option<SignedBatch>, StoreError> {

@@ -4,11 +4,13 @@
 
 use milepost_wire::output::Output;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Cell, Height, KeyId, Kind, encode};
+use milepost_wire::{Cell, Hash, Height, KeyId, Kind, encode};
 
 use super::Place;
 
-/// `height` → encoded block.
+/// `height` → encoded header. Kept for ever, as the certificates are.
+pub(super) const HEADERS: &str = "headers";
+/// `height` → encoded body.
 pub(super) const BLOCKS: &str = "blocks";
 /// `height` → encoded certificate.
 pub(super) const CERTIFICATES: &str = "certificates";
@@ -16,6 +18,12 @@ pub(super) const CERTIFICATES: &str = "certificates";
 pub(super) const OUTPUTS: &str = "outputs";
 /// `digest` → encoded signed batch.
 pub(super) const BATCHES: &str = "batches";
+/// `digest` → height of the last block that names this batch.
+pub(super) const NAMED: &str = "named";
+/// `height, digest` → nothing: batches by the newest block when they came, until it is known what became of them.
+pub(super) const ARRIVED: &str = "arrived";
+/// `hash` → members, where a header gave them the vote.
+pub(super) const MEMBERS: &str = "members";
 /// `StateKey` → value.
 pub(super) const TREE: &str = "tree";
 /// table tag and key → value.
@@ -30,15 +38,19 @@ pub(super) const LOG: &str = "log";
 pub(super) const EXPLAIN: &str = "explain";
 /// `cell, kind` → `height, index`.
 pub(super) const PICTURE: &str = "picture";
-/// `genesis` → hash; `tip` → height.
+/// `genesis` → hash; `tip`, `pruned`, `outputs pruned` → height; `silent until` → ms.
 pub(super) const META: &str = "meta";
 
 /// All column families.
-pub(super) const ALL: [&str; 12] = [
+pub(super) const ALL: [&str; 16] = [
+    HEADERS,
     BLOCKS,
     CERTIFICATES,
     OUTPUTS,
     BATCHES,
+    NAMED,
+    ARRIVED,
+    MEMBERS,
     TREE,
     OPEN,
     BODIES,
@@ -51,9 +63,23 @@ pub(super) const ALL: [&str; 12] = [
 
 pub(super) const GENESIS: &[u8] = b"genesis";
 pub(super) const TIP: &[u8] = b"tip";
+/// Bodies up to this height are pruned.
+pub(super) const PRUNED: &[u8] = b"pruned";
+/// Outputs up to this height are pruned.
+pub(super) const OUTPUTS_PRUNED: &[u8] = b"outputs pruned";
+/// No vote before a block of a later time is committed.
+pub(super) const SILENT: &[u8] = b"silent until";
 
 pub(super) fn height(height: Height) -> [u8; 8] {
     height.0.to_be_bytes()
+}
+
+/// A height and a batch.
+pub(super) fn arrived(height: Height, digest: &Hash) -> [u8; 40] {
+    let mut key = [0; 40];
+    key[..8].copy_from_slice(&height.0.to_be_bytes());
+    key[8..].copy_from_slice(&digest.0);
+    key
 }
 
 /// A height and a number below it: a round, a log entry, an output.
