@@ -11,7 +11,7 @@
 //! | what became of a report | [`receipts`], [`finality`] |
 //! | what is told to whoever asks | [`served`], [`api`], [`queries`] |
 //! | who is at the other end of a link, and may do what | [`certificates`], `link` |
-//! | how does a unit begin, and run | [`config`], [`home`], [`testnet`], [`run`], [`status`] |
+//! | how does a unit begin, and run | [`config`], [`home`], [`testnet`], [`joining`], [`run`], [`status`] |
 
 pub mod api;
 pub mod batcher;
@@ -22,6 +22,7 @@ pub mod ear;
 pub mod finality;
 pub mod handoff;
 pub mod home;
+pub mod joining;
 pub mod live;
 pub mod picture;
 pub mod plausibility;

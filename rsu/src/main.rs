@@ -16,9 +16,9 @@ use milepost_rsu::config::{Config, LogFormat};
 use milepost_rsu::home::Home;
 use milepost_rsu::run::Ended;
 use milepost_rsu::testnet::{self, Plan};
-use milepost_rsu::{clock, run, status};
+use milepost_rsu::{clock, joining, run, status};
 use milepost_wire::link::{Station, TlsFiles};
-use milepost_wire::{ChainId, Height};
+use milepost_wire::{ChainId, Hash, Height};
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
@@ -66,6 +66,31 @@ enum Command {
     /// Makes a provider's authority, and issues link certificates under it.
     #[command(subcommand)]
     Certificate(Certificate),
+    /// Brings a new unit into a chain that runs: makes its key and settings, gets the genesis and the newest snapshot
+    /// from its peers, and checks every certificate on the way. `run` then follows, and votes once admitted.
+    Join {
+        /// The folder to make; what it has already of member.key and rsu.toml is kept.
+        #[arg(long)]
+        home: PathBuf,
+        /// The chain's genesis.json. Without it a peer's is taken, if its hash is the one that --genesis-hash says.
+        #[arg(long)]
+        genesis: Option<PathBuf>,
+        /// The genesis' hash, as a member told it: 64 hexadecimal digits.
+        #[arg(long)]
+        genesis_hash: Option<Hash>,
+        /// The zenoh endpoint of a unit that runs, such as tcp/192.0.2.7:7447. May be given many times.
+        #[arg(long = "peer", value_name = "ENDPOINT", required = true)]
+        peers: Vec<String>,
+        /// A zenoh endpoint to listen on. May be given many times.
+        #[arg(long, value_name = "ENDPOINT")]
+        listen: Vec<String>,
+        /// Where the HTTP API shall listen.
+        #[arg(long)]
+        api: Option<SocketAddr>,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Runs a unit until SIGINT or SIGTERM.
     Run {
         /// The unit's folder: rsu.toml, member.key, genesis.json, store/.
@@ -192,6 +217,7 @@ fn explain(error: &anyhow::Error) -> String {
 /// Whether the fault lies in what was given rather than in what happened.
 fn is_unreadable(error: &anyhow::Error) -> bool {
     use milepost_rsu::home::HomeError;
+    use milepost_rsu::joining::JoinError;
     use milepost_rsu::run::RunError;
     use milepost_rsu::testnet::TestnetError;
     error.chain().any(|cause| {
@@ -199,6 +225,16 @@ fn is_unreadable(error: &anyhow::Error) -> bool {
             .downcast_ref::<HomeError>()
             .is_some_and(|error| !matches!(error, HomeError::Write { .. }))
             || matches!(cause.downcast_ref(), Some(RunError::Home(_)))
+            || matches!(
+                cause.downcast_ref(),
+                Some(
+                    JoinError::Ledger(_)
+                        | JoinError::NoPeer
+                        | JoinError::Unconfirmed(_)
+                        | JoinError::OtherGenesis { .. }
+                        | JoinError::Genesis { .. }
+                )
+            )
             || cause
                 .downcast_ref::<TestnetError>()
                 .is_some_and(|error| !matches!(error, TestnetError::Home(_) | TestnetError::Key(_)))
@@ -229,6 +265,25 @@ fn execute(command: Command) -> Outcome {
             tls,
         }),
         Command::Certificate(command) => certify(command),
+        Command::Join {
+            home,
+            genesis,
+            genesis_hash,
+            peers,
+            listen,
+            api,
+            json,
+        } => {
+            let plan = joining::Plan {
+                home,
+                genesis,
+                genesis_hash,
+                peers,
+                listen,
+                api,
+            };
+            join(&plan, json)
+        }
         Command::Run { home } => run_unit(&Home::new(home)),
         Command::Status { ask } => {
             let answer = status::ask(&ask.api, "/v1/status")?;
@@ -309,7 +364,18 @@ fn run_unit(home: &Home) -> Outcome {
     })?;
     match ended {
         Ended::Asked => Ok(true),
-        Ended::Frozen => start_anew(),
+        Ended::Frozen => {
+            tracing::warn!("starting anew: the others may have given this unit up while it stood still");
+            start_anew()
+        }
+        Ended::Behind => {
+            // Where no snapshot can be had, the unit goes on as it is, and tries again.
+            match joining::leap(home, &config) {
+                Ok(caught) => tracing::info!(?caught, "starting anew after catching up"),
+                Err(error) => tracing::error!(%error, "this unit could not catch up"),
+            }
+            start_anew()
+        }
     }
 }
 
@@ -318,7 +384,6 @@ fn run_unit(home: &Home) -> Outcome {
 #[cfg(unix)]
 fn start_anew() -> Outcome {
     use std::os::unix::process::CommandExt;
-    tracing::warn!("starting anew: the others may have given this unit up while it stood still");
     let program = std::env::current_exe().context("cannot find this program")?;
     let error = std::process::Command::new(program)
         .args(std::env::args_os().skip(1))
@@ -374,6 +439,61 @@ fn show(ask: &Ask, path: &str) -> Outcome {
         println!("{answer}");
     } else {
         println!("{answer:#}");
+    }
+    Ok(true)
+}
+
+fn join(plan: &joining::Plan, json: bool) -> Outcome {
+    // Zenoh needs the multi-thread scheduler.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let _entered = runtime.enter();
+    let bar = ProgressBar::new(0);
+    bar.set_style(
+        ProgressStyle::with_template("{wide_bar} {msg} {pos} of {len}, {eta} left")
+            .expect("the template is right"),
+    );
+    let joined = joining::join(plan, clock::wall(), &mut |progress| {
+        use milepost_node::catch_up::Progress;
+        let (what, done, all) = match progress {
+            Progress::Headers(done, all) => ("header", done.0, all.0),
+            Progress::Chunks(done, all) => ("chunk", done as u64, all as u64),
+        };
+        bar.set_message(what);
+        bar.set_length(all);
+        bar.set_position(done);
+    })?;
+    bar.finish_and_clear();
+    let (key, home) = (joined.key, plan.home.display());
+    let height = joined.caught.as_ref().map(|caught| caught.height);
+    if json {
+        println!(
+            "{}",
+            serde_json::json!({
+                "chain": joined.genesis.chain,
+                "genesis": joined.genesis.hash(),
+                "address": key.address(),
+                "key": key.public(),
+                "height": height.unwrap_or_default(),
+                "state_root": joined.caught.as_ref().map(|caught| caught.state_root),
+                "bytes": joined.caught.as_ref().map_or(0, |caught| caught.bytes),
+                "refused": joined.caught.as_ref().map_or(0, |caught| caught.refused),
+            })
+        );
+    } else {
+        println!(
+            "chain       {} from genesis {}",
+            joined.genesis.chain,
+            joined.genesis.hash()
+        );
+        println!("address     {}", key.address());
+        match height {
+            Some(height) => println!("snapshot    of block {height}, certified from the genesis on"),
+            None => println!("snapshot    none is offered: the blocks are fetched when it runs"),
+        }
+        println!("milepost-rsu run --home {home}");
     }
     Ok(true)
 }

@@ -79,6 +79,8 @@ pub enum Ended {
     Asked,
     /// The process had stood still, and must be started anew in order to be heard.
     Frozen,
+    /// It is so far behind that it must take a snapshot, and be started anew.
+    Behind,
 }
 
 /// Runs the unit in `home` until `stop` is done. `ready` is told once everything listens.
@@ -179,6 +181,7 @@ pub async fn run(
     let outcome = tokio::select! {
         () = stop => Ok(Ended::Asked),
         _ = handle.frozen() => Ok(Ended::Frozen),
+        _ = handle.behind() => Ok(Ended::Behind),
         reason = handle.stopped() => Err(RunError::Fatal(reason)),
     };
     tracing::info!("stopping");
