@@ -185,12 +185,12 @@ impl Trust {
     pub fn close_epoch(&mut self, params: &Params, tested: Tested) {
         let tally = Tally {
             evaluated: tested.evaluated,
-            good: tested.good,
-            bad: tested.bad,
+            good: u64::from(tested.good) * Q,
+            bad: u64::from(tested.bad) * Q,
             ..Tally::default()
         };
         self.standing = reputation::after_epoch(params, self.standing, &tally);
-        match reputation::decide(params, &self.standing, self.quarantined) {
+        match reputation::decide(params, &self.standing, &tally, self.quarantined) {
             Decision::Stay => {}
             Decision::Quarantine => {
                 self.standing = reputation::counted_anew(self.standing);
