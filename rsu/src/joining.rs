@@ -131,9 +131,10 @@ pub fn join(plan: &Plan, now: Timestamp, progress: &mut impl FnMut(Progress)) ->
     if plan.peers.is_empty() {
         return Err(JoinError::NoPeer);
     }
-    let mut config = match home.config() {
-        Ok(config) => config,
-        Err(_) => Config::default(),
+    let mut config = if home.config_path().exists() {
+        home.config()?
+    } else {
+        Config::default()
     };
     config.connect.clone_from(&plan.peers);
     if !plan.listen.is_empty() {
