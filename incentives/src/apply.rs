@@ -4,7 +4,7 @@
 //! its header commits to. Nothing fails: what is refused becomes a receipt.
 //!
 //! The order is: what has fallen due by the block's time, in the order in which it fell due; the transactions,
-//! as listed; the reports, in an order of their own. So what is settled does not depend on how often blocks are
+//! as listed; the reports, in an order of their own; at last, what the members have decided for the next block. So what is settled does not depend on how often blocks are
 //! made, nor on how a block lists its batches, and a vehicle can be enrolled and heard in one block.
 //!
 //! After a pause many slots and epochs may be due at once. The work is bounded by what was heard: slots without
@@ -16,7 +16,7 @@ use milepost_wire::{Address, Height, Kind, Report, Timestamp, Transaction, Verif
 
 use crate::sighting::Spot;
 use crate::state::State;
-use crate::{epoch, hear, settle, transact};
+use crate::{epoch, hear, proposal, settle, transact};
 
 /// A block, as far as the ledger's rules care.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +57,7 @@ impl State {
             outputs.extend(transact::transact(self, block.height, transaction));
         }
         outputs.extend(hear::hear(self, now, block.batches));
+        outputs.extend(proposal::end_block(self, block.height));
         outputs
     }
 

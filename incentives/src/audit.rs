@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use milepost_wire::output::{Bond, EpochClosed, Fate, Item, Outcome, Output, Payment, Score};
 use milepost_wire::payout;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Address, Amount, KeyId, Sequence};
+use milepost_wire::{Address, Amount, Change, KeyId, Sequence};
 
 use crate::epoch::{Service, split, split_operators};
 use crate::fixed::{narrow, times};
@@ -169,6 +169,8 @@ impl Audit {
                 | Output::Quarantined { .. }
                 | Output::Released { .. } => {}
                 Output::Bond(bond) => self.read_bond(bond)?,
+                Output::Enacted { change, done: true, .. } => self.follow(change),
+                Output::Enacted { done: false, .. } => {}
             }
         }
         Ok(())
@@ -194,6 +196,15 @@ impl Audit {
             Some(left) => self.bonds.insert(key, left),
         };
         Ok(())
+    }
+
+    /// From the next block on the rules run with other numbers.
+    fn follow(&mut self, change: &Change) {
+        if let Change::SetParams(settings) = change
+            && let Ok(params) = self.params.with(settings)
+        {
+            self.params = params;
+        }
     }
 
     fn read_score(&mut self, score: &Score) -> Result<(), Unsound> {

@@ -100,7 +100,7 @@ pub(crate) fn split_operators(params: &Params, slice: u64, services: &[Service])
 /// Closes `epoch`, which has tallies, and the empty ones before it.
 pub(crate) fn close(state: &mut State, epoch: Epoch) -> Vec<Output> {
     let mut outputs = skip_empty(state, epoch);
-    let params = state.genesis.params.clone();
+    let params = state.params().clone();
     let reward = supply::reward(&params, epoch);
     let tallies = tallies_of(state, epoch);
     let services = services_of(state, epoch);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use milepost_wire::identity::KeyError;
 use milepost_wire::transaction::Enrolment;
-use milepost_wire::{Address, ChainId, Consortium, Hash, KeyId, Members, Timestamp, encode};
+use milepost_wire::{Access, Address, ChainId, Consortium, Hash, KeyId, Members, Timestamp, encode};
 use serde::{Deserialize, Serialize};
 
 use crate::params::{Params, ParamsError};
@@ -21,8 +21,11 @@ pub struct Genesis {
     pub chain: ChainId,
     /// When slot 0 and epoch 0 begin.
     pub time: Timestamp,
-    /// Who votes.
+    /// Who votes on the first block.
     pub members: Members,
+    /// Who may come in, and who may read.
+    #[serde(default)]
+    pub access: Access,
     /// The numbers of the rules.
     #[serde(default)]
     pub params: Params,
@@ -64,6 +67,7 @@ impl Genesis {
             encode(&self.chain),
             encode(&self.time),
             encode(&self.members.to_vec()),
+            encode(&self.access),
             encode(&self.params),
             encode(&vehicles),
         ];

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | with which numbers, and from where | [`params`], [`genesis`] |
 //! | what does the ledger know | [`state`], [`store`], `table`, `sighting` |
+//! | what have the members decided | [`proposal`], [`membership`] |
 //! | what follows from a block | [`apply`], `transact`, `hear`, `replay`, `motion`, `hazard` |
 //! | what is true, and what was a word worth | `settle`, `truth`, `anchor`, `estimate`, `stay`, `lean`, `score`, `tally`, `waiting` |
 //! | who is trusted | `reputation`, [`quarantine`] |
@@ -19,8 +20,10 @@ pub mod apply;
 pub mod audit;
 pub mod claims;
 pub mod genesis;
+pub mod membership;
 pub mod params;
 pub mod payout_tree;
+pub mod proposal;
 pub mod quarantine;
 pub mod state;
 pub mod store;
@@ -61,5 +64,6 @@ pub use genesis::{Genesis, GenesisError};
 pub use params::{Params, ParamsError};
 pub use payout_tree::PayoutTree;
 pub use state::{State, Violation};
+pub use proposal::Improper;
 pub use store::LoadError;
 pub use transact::Rejected;

@@ -1,12 +1,12 @@
 //! With which numbers do the rules run?
 //!
-//! Every number of the reward rules has its home here, with its unit and its default. They are part of genesis:
-//! whoever changes one starts another chain. Fractions are in units of 1/65 536 ([`Q`]), shares in basis points
+//! Every number of the reward rules has its home here, with its unit and its default. They are part of genesis, and
+//! members can change them by vote ([`crate::proposal`]). Fractions are in units of 1/65 536 ([`Q`]), shares in basis points
 //! (1/10 000).
 //!
 //! [`Params::validate`] keeps them where no sum of the ledger can overflow.
 
-use milepost_wire::Kind;
+use milepost_wire::{Amount, Kind, Setting};
 use milepost_wire::state::Q;
 use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
@@ -21,6 +21,9 @@ pub struct Params {
     pub slot_ms: u64,
     /// Length of an epoch, in ms: 1 hour. A whole number of slots.
     pub epoch_ms: u64,
+
+    /// How long a proposal waits for the members' approval, in ms of block time: 7 days.
+    pub proposal_life_ms: u64,
 
     /// How old an observation may be when its block is made, in ms. Its worth falls linearly to 0 there.
     pub freshness_ms: PerKind,
@@ -190,6 +193,7 @@ impl Default for Params {
         Self {
             slot_ms: 300_000,
             epoch_ms: 3_600_000,
+            proposal_life_ms: 7 * 24 * 3_600_000,
             freshness_ms: PerKind {
                 speed: 60_000,
                 congestion: 120_000,
@@ -290,6 +294,20 @@ pub enum ParamsError {
         /// The most that may ever be made.
         max: u64,
     },
+    /// No number has this name.
+    #[error("no number of the rules is called {0:?}")]
+    Unknown(String),
+    /// A number that is the chain's for good.
+    #[error("{0} is part of the genesis: slots and epochs are counted by it")]
+    Fixed(String),
+    /// A number that does not fit its place.
+    #[error("{name} cannot be {value}")]
+    NotItsRange {
+        /// The parameter.
+        name: String,
+        /// What it was to be.
+        value: u64,
+    },
 }
 
 impl Params {
@@ -331,6 +349,7 @@ impl Params {
             let (epoch_ms, slot_ms) = (self.epoch_ms, self.slot_ms);
             return Err(ParamsError::EpochOfBrokenSlots { epoch_ms, slot_ms });
         }
+        within("proposal_life_ms", self.proposal_life_ms, 1, day)?;
         for kind in Kind::ALL {
             within("freshness_ms", self.freshness_ms.get(kind), 1, day)?;
         }
@@ -414,11 +433,47 @@ impl Params {
         within("wait_epochs", self.wait_epochs.into(), 0, 1 << 16)?;
 
         // A halving sequence sums to less than twice its first term's total.
-        let per_epoch = self.reward_per_epoch_micro();
-        if u128::from(per_epoch) * u128::from(self.halving_epochs) * 2 > u128::from(Self::SUPPLY_MAX_MICRO) {
+        self.can_follow(Amount::ZERO)
+    }
+
+    /// These numbers, with some of them set anew.
+    ///
+    /// # Errors
+    ///
+    /// [`ParamsError`]: a name that is none, a number by which slots and epochs are counted, or what
+    /// [`Params::validate`] refuses.
+    pub fn with(&self, settings: &[Setting]) -> Result<Self, ParamsError> {
+        // By name, as in the genesis file: no second list of the numbers to keep.
+        let mut tree = serde_json::to_value(self).expect("numbers");
+        let mut params = self.clone();
+        for Setting { name, value } in settings {
+            if ["slot_ms", "epoch_ms", "freshness_ms"].contains(&name.split('.').next().unwrap_or(name)) {
+                return Err(ParamsError::Fixed(name.clone()));
+            }
+            let pointer = format!("/{}", name.replace('.', "/"));
+            let number = tree.pointer_mut(&pointer).filter(|found| found.is_number());
+            *number.ok_or_else(|| ParamsError::Unknown(name.clone()))? = (*value).into();
+            params = serde_json::from_value(tree.clone()).map_err(|_| ParamsError::NotItsRange {
+                name: name.clone(),
+                value: *value,
+            })?;
+        }
+        params.validate()?;
+        Ok(params)
+    }
+
+    /// Whether a chain that has made so many tokens can go on with these numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`ParamsError::TooManyTokens`].
+    pub fn can_follow(&self, minted: Amount) -> Result<(), ParamsError> {
+        let (per_epoch, halving_epochs) = (self.reward_per_epoch_micro(), self.halving_epochs);
+        let more = u128::from(per_epoch) * u128::from(halving_epochs) * 2;
+        if u128::from(minted.micro()) + more > u128::from(Self::SUPPLY_MAX_MICRO) {
             return Err(ParamsError::TooManyTokens {
                 per_epoch,
-                halving_epochs: self.halving_epochs,
+                halving_epochs,
                 max: Self::SUPPLY_MAX_MICRO,
             });
         }

@@ -10,10 +10,12 @@
 
 use std::sync::Arc;
 
-use milepost_wire::state::{Account, Books, Operator, Quarantine, Road, Standing, Vehicle, Vesting};
+use milepost_wire::state::{Account, Books, Charter, Operator, Proposal, Quarantine, Road, Standing, Vehicle, Vesting};
 use milepost_wire::time::{Epoch, Slot};
 use milepost_wire::transaction::{Enrolment, Role};
-use milepost_wire::{Address, Amount, Cell, Height, KeyId, Kind, Members, Sequence, Timestamp};
+use milepost_wire::{
+    Address, Amount, Cell, Change, Height, KeyId, Kind, Member, Members, ProposalId, Sequence, Timestamp,
+};
 
 use crate::genesis::Genesis;
 use crate::hazard::{Claim, DangerKey, WatchKey};
@@ -32,6 +34,14 @@ pub struct State {
     pub(crate) roads: Table<(Cell, Kind), Road>,
     /// Members whose roadside sensors were ever judged.
     pub(crate) operators: Table<Address, Operator>,
+    pub(crate) params: Table<(), Params>,
+    pub(crate) charter: Table<(), Charter>,
+    /// Who votes on the next block; `members` holds the same with curve points.
+    pub(crate) voters: Table<Address, Member>,
+    pub(crate) members: Members,
+    pub(crate) proposals: Table<ProposalId, Proposal>,
+    pub(crate) approvals: Table<(ProposalId, Address), Height>,
+    pub(crate) scheduled: Table<(Height, ProposalId), Change>,
     /// Each vehicle's account. It follows from the vehicles' keys, at a square root each, and is not stored.
     pub(crate) addresses: Table<KeyId, Address>,
     pub(crate) open: Open,
@@ -106,6 +116,15 @@ impl State {
     pub fn genesis(genesis: &Genesis) -> Self {
         let mut state = Self::empty(genesis);
         state.books.insert((), Books::default());
+        state.params.insert((), genesis.params.clone());
+        let charter = Charter {
+            access: genesis.access,
+            ..Charter::default()
+        };
+        state.charter.insert((), charter);
+        for (address, member) in genesis.members.iter() {
+            state.voters.insert(address, member.clone());
+        }
         for enrolment in &genesis.vehicles {
             let address = enrolment
                 .key
@@ -124,6 +143,13 @@ impl State {
             vehicles: Table::default(),
             roads: Table::default(),
             operators: Table::default(),
+            params: Table::default(),
+            charter: Table::default(),
+            voters: Table::default(),
+            members: genesis.members.clone(),
+            proposals: Table::default(),
+            approvals: Table::default(),
+            scheduled: Table::default(),
             addresses: Table::default(),
             open: Open::default(),
         }
@@ -142,6 +168,12 @@ impl State {
         self.vehicles.seal();
         self.roads.seal();
         self.operators.seal();
+        self.params.seal();
+        self.charter.seal();
+        self.voters.seal();
+        self.proposals.seal();
+        self.approvals.seal();
+        self.scheduled.seal();
         self.addresses.seal();
         self.open.clock.seal();
         self.open.sightings.seal();
@@ -226,12 +258,27 @@ impl State {
 
     /// The numbers of the rules.
     pub fn params(&self) -> &Params {
-        &self.genesis.params
+        self.params.get(&()).unwrap_or(&self.genesis.params)
     }
 
-    /// Who votes.
+    /// Who votes on the next block; while a block is being executed, on this one.
     pub fn members(&self) -> &Members {
-        &self.genesis.members
+        &self.members
+    }
+
+    /// From the next block on, others vote.
+    pub(crate) fn set_members(&mut self, members: Members) {
+        for (address, _) in self.members.clone().iter() {
+            if members.get(&address).is_none() {
+                self.voters.remove(&address);
+            }
+        }
+        for (address, member) in members.iter() {
+            if self.members.get(&address) != Some(member) {
+                self.voters.insert(address, member.clone());
+            }
+        }
+        self.members = members;
     }
 
     /// When slot 0 and epoch 0 began.

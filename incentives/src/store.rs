@@ -4,7 +4,8 @@
 //! was written with every block's changes loads to the same state: the same entries, the same open root.
 
 use milepost_wire::state::StateKey;
-use milepost_wire::{DecodeError, Hash, KeyId, encode};
+use milepost_wire::member::MembersError;
+use milepost_wire::{DecodeError, Hash, KeyId, Members, encode};
 use wincode::config::DefaultConfig;
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -46,6 +47,9 @@ pub enum LoadError {
         /// How many entries there are.
         entries: usize,
     },
+    /// Members that make no consortium.
+    #[error("the members do not read: {0}")]
+    Members(#[from] MembersError),
     /// A vehicle's key that is none, or another's.
     #[error("the key of vehicle {0} is not its own")]
     NotItsKey(KeyId),
@@ -84,28 +88,34 @@ impl State {
         changes.extend(of(&self.vehicles, |&id| StateKey::Vehicle(id)));
         changes.extend(of(&self.roads, |&(cell, kind)| StateKey::Road(cell, kind)));
         changes.extend(of(&self.operators, |&address| StateKey::Operator(address)));
+        changes.extend(of(&self.charter, |()| StateKey::Charter));
+        changes.extend(of(&self.params, |()| StateKey::Params));
+        changes.extend(of(&self.voters, |&address| StateKey::Member(address)));
+        changes.extend(of(&self.proposals, |&id| StateKey::Proposal(id)));
+        changes.extend(of(&self.approvals, |&(id, member)| StateKey::Approval(id, member)));
+        changes.extend(of(&self.scheduled, |&(at, id)| StateKey::Scheduled(at, id)));
         changes
     }
 
     /// Everything in the tree, in the order of keys.
     pub fn tree_entries(&self) -> impl Iterator<Item = (StateKey, Vec<u8>)> {
-        let books = self
-            .books
-            .iter()
-            .map(|((), books)| (StateKey::Books, encode(books)));
-        let accounts = self.accounts.iter();
-        let accounts = accounts.map(|(&address, account)| (StateKey::Account(address), encode(account)));
-        let vehicles = self.vehicles.iter();
-        let vehicles = vehicles.map(|(&id, vehicle)| (StateKey::Vehicle(id), encode(vehicle)));
-        let roads = self.roads.iter();
-        let roads = roads.map(|(&(cell, kind), road)| (StateKey::Road(cell, kind), encode(road)));
-        let operators = self.operators.iter();
-        let operators = operators.map(|(&address, operator)| (StateKey::Operator(address), encode(operator)));
-        books
-            .chain(accounts)
-            .chain(vehicles)
-            .chain(roads)
-            .chain(operators)
+        fn of<'a, K: Ord + Clone, V: Stored>(
+            table: &'a Table<K, V>,
+            key: impl Fn(&K) -> StateKey + 'a,
+        ) -> impl Iterator<Item = (StateKey, Vec<u8>)> + 'a {
+            table.iter().map(move |(at, value)| (key(at), encode(value)))
+        }
+        of(&self.books, |()| StateKey::Books)
+            .chain(of(&self.accounts, |&address| StateKey::Account(address)))
+            .chain(of(&self.vehicles, |&id| StateKey::Vehicle(id)))
+            .chain(of(&self.roads, |&(cell, kind)| StateKey::Road(cell, kind)))
+            .chain(of(&self.operators, |&address| StateKey::Operator(address)))
+            .chain(of(&self.charter, |()| StateKey::Charter))
+            .chain(of(&self.params, |()| StateKey::Params))
+            .chain(of(&self.voters, |&address| StateKey::Member(address)))
+            .chain(of(&self.proposals, |&id| StateKey::Proposal(id)))
+            .chain(of(&self.approvals, |&(id, member)| StateKey::Approval(id, member)))
+            .chain(of(&self.scheduled, |&(at, id)| StateKey::Scheduled(at, id)))
     }
 
     /// What changed in the open tables since the state was sealed.
@@ -174,11 +184,19 @@ impl State {
                 StateKey::Vehicle(id) => state.load_vehicle(id, &value)?,
                 StateKey::Road(cell, kind) => state.roads.insert((cell, kind), read(&value, "road")?),
                 StateKey::Operator(address) => state.operators.insert(address, read(&value, "operator")?),
+                StateKey::Charter => state.charter.insert((), read(&value, "charter")?),
+                StateKey::Params => state.params.insert((), read(&value, "params")?),
+                StateKey::Member(address) => state.voters.insert(address, read(&value, "member")?),
+                StateKey::Proposal(id) => state.proposals.insert(id, read(&value, "proposal")?),
+                StateKey::Approval(id, member) => state.approvals.insert((id, member), read(&value, "approval")?),
+                StateKey::Scheduled(at, id) => state.scheduled.insert((at, id), read(&value, "change")?),
             }
         }
         if !state.books.contains(&()) {
             return Err(LoadError::NoBooks { entries });
         }
+        let voters = state.voters.iter().map(|(_, member)| member.clone());
+        state.members = Members::new(voters.collect())?;
         for (key, value) in open {
             state.load_open(&key, &value)?;
         }

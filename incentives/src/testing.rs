@@ -45,6 +45,7 @@ impl Town {
             chain: ChainId::new("town").expect("a chain id"),
             time: Timestamp::from_millis(START_MS),
             members: Members::new(listed.collect()).expect("four members"),
+            access: milepost_wire::Access::default(),
             params,
             vehicles: enrolled.collect(),
         };

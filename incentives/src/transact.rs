@@ -8,6 +8,7 @@ use milepost_wire::output::Output;
 use milepost_wire::transaction::{Action, Enrolment};
 use milepost_wire::{Address, Amount, Height, KeyId, Role, SignedReport, Transaction, Verified};
 
+use crate::proposal::{self, Improper};
 use crate::quarantine::{self, Moment};
 use crate::state::{State, sum};
 use crate::vesting;
@@ -52,6 +53,9 @@ pub enum Rejected {
     /// Two reports that show no fraud, or not this vehicle's, or one that was dealt with.
     #[error("the reports are no proof against {0}")]
     NoProof(KeyId),
+    /// Nothing that members could decide, or have.
+    #[error(transparent)]
+    Improper(#[from] Improper),
     /// Another vehicle, enrolled now or once, has this id.
     #[error("a vehicle with the key id {0} was enrolled before")]
     IdTaken(KeyId),
@@ -95,6 +99,18 @@ pub(crate) fn execute(
         Action::Enrol(enrolment) => enrol(state, account, enrolment, height)?,
         &Action::Revoke { vehicle } => revoke(state, account, vehicle)?,
         Action::Accuse { one, other } => accuse(state, account, one, other, outputs)?,
+        Action::Propose { change, from } => {
+            require_member(state, account)?;
+            proposal::propose(state, account, change, *from, height)?;
+        }
+        Action::Approve { proposal } => {
+            require_member(state, account)?;
+            proposal::approve(state, account, *proposal, height)?;
+        }
+        Action::Withdraw { proposal } => {
+            require_member(state, account)?;
+            proposal::withdraw(state, account, *proposal)?;
+        }
     }
     let mut sender = state.account(&account);
     sender.nonce = sender.nonce.saturating_add(1);

@@ -29,6 +29,7 @@ fn commit(criterion: &mut Criterion) {
             power: 1,
         }])
         .expect("members"),
+        access: milepost_wire::Access::default(),
         params: Params::default(),
         vehicles: vehicles
             .iter()

@@ -147,6 +147,7 @@ impl View {
             StateKey::Vehicle(vehicle) => state.vehicle(vehicle).map(encode),
             StateKey::Road(cell, kind) => state.road(*cell, *kind).map(encode),
             StateKey::Operator(member) => state.find_operator(member).map(encode),
+            key => state.find_decided(key),
         };
         let path = self.ledger.tree().prove(&key.bytes());
         Some(StateProof {

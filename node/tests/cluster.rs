@@ -78,6 +78,7 @@ impl Cluster {
             chain: ChainId::new("cluster").expect("an id"),
             time: Timestamp::from_millis(START),
             members: Members::new(keys.iter().map(member).collect()).expect("members"),
+            access: milepost_wire::Access::default(),
             params: Params {
                 slot_ms: 2_000,
                 epoch_ms: 10_000,

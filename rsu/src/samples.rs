@@ -103,6 +103,7 @@ pub(crate) fn genesis(members: u64) -> Genesis {
         chain: chain(),
         time: NOW.minus(60_000),
         members: Members::new(members.collect()).expect("members"),
+        access: milepost_wire::Access::default(),
         params: Params {
             slot_ms: 10_000,
             epoch_ms: 60_000,

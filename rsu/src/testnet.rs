@@ -198,6 +198,7 @@ fn genesis(
             .unwrap_or_else(|| ChainId::new(&named).expect("letters, digits and a dash")),
         time: now,
         members: Members::new(members)?,
+        access: milepost_wire::Access::default(),
         params,
         vehicles,
     };

@@ -302,6 +302,7 @@ impl<'a> Town<'a> {
             time: Timestamp::from_unix_millis(BEGIN_UNIX_MS),
             members: Members::new(member_keys.iter().enumerate().map(vote).collect())
                 .map_err(|error| PlayError::Nonsense(error.to_string()))?,
+            access: milepost_wire::Access::default(),
             params: scenario.params().map_err(PlayError::Nonsense)?,
             vehicles: keys
                 .iter()

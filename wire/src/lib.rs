@@ -7,7 +7,7 @@
 //! |---|---|
 //! | in which units is the road described | [`units`], [`time`], [`cell`] |
 //! | who speaks | [`identity`], [`signed`], [`many`], [`member`] |
-//! | what is said | [`observation`], [`report`], [`batch`], [`transaction`] |
+//! | what is said | [`observation`], [`report`], [`batch`], [`transaction`], [`change`] |
 //! | what is agreed | [`block`], [`vote`], [`output`], [`state`] |
 //! | how do points become pay | [`payout`] |
 //! | why believe it | [`merkle`], [`tree`], [`certificate`], [`proof`], [`light`] |
@@ -17,6 +17,7 @@ pub mod batch;
 pub mod block;
 pub mod cell;
 pub mod certificate;
+pub mod change;
 pub mod codec;
 pub mod consortium;
 pub mod hash;
@@ -44,6 +45,7 @@ pub use batch::{Batch, SignedBatch};
 pub use block::{Block, Body, Header, Height};
 pub use cell::Cell;
 pub use certificate::Certificate;
+pub use change::{Access, Change, ProposalId, Setting};
 pub use codec::{DecodeError, Message, decode, encode};
 pub use consortium::{ChainId, Consortium};
 pub use hash::Hash;

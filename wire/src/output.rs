@@ -10,7 +10,7 @@ use crate::codec::Message;
 use crate::payout::Purse;
 use crate::state::Ground;
 use crate::time::{Epoch, Slot};
-use crate::{Address, Amount, Cell, Hash, KeyId, Kind, Sequence, encode, merkle};
+use crate::{Address, Amount, Cell, Change, Hash, KeyId, Kind, ProposalId, Sequence, encode, merkle};
 
 /// What an estimate is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaWrite, SchemaRead, Serialize)]
@@ -78,6 +78,15 @@ pub enum Output {
         epoch: Epoch,
         /// Which one.
         vehicle: KeyId,
+    },
+    /// A change that the members decided on holds from the next block on.
+    Enacted {
+        /// Which proposal it was.
+        proposal: ProposalId,
+        /// What changed.
+        change: Change,
+        /// Whether it could be done. Not so where an earlier change has left it without sense.
+        done: bool,
     },
 }
 

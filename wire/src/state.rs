@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::time::{Epoch, Slot};
-use crate::{Address, Amount, Cell, Hash, Height, KeyId, Kind, PublicKey, Role, encode};
+use crate::{
+    Access, Address, Amount, Cell, Change, Hash, Height, KeyId, Kind, ProposalId, PublicKey, Role, Timestamp, encode,
+};
 
 /// One, in the ledger's fixed-point numbers.
 pub const Q: u64 = 65_536;
@@ -28,6 +30,18 @@ pub enum StateKey {
     Road(Cell, Kind),
     /// An [`Operator`].
     Operator(Address),
+    /// The [`Charter`].
+    Charter,
+    /// The numbers of the rules, as `milepost_incentives::Params`.
+    Params,
+    /// A [`crate::Member`] of the next height.
+    Member(Address),
+    /// A [`Proposal`] that is open.
+    Proposal(ProposalId),
+    /// Since which [`Height`] a member approves of an open proposal.
+    Approval(ProposalId, Address),
+    /// A [`Change`] that was decided on and takes force at a height.
+    Scheduled(Height, ProposalId),
 }
 
 impl StateKey {
@@ -60,6 +74,30 @@ pub struct Books {
     pub payout_root: Hash,
     /// Vehicles enrolled and not revoked; roadside sensors are not counted.
     pub vehicles: u32,
+}
+
+/// What the consortium has settled about itself, beside its members and the numbers of its rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Charter {
+    /// Who may come in, and who may read.
+    pub access: Access,
+    /// The newest proposal.
+    pub newest: ProposalId,
+}
+
+/// A proposal that waits for members' approval.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The member that made it.
+    pub by: Address,
+    /// What shall change.
+    pub change: Change,
+    /// The first height that it shall hold for.
+    pub from: Height,
+    /// In which block it was made.
+    pub made_at: Height,
+    /// The block time after which it is forgotten.
+    pub until: Timestamp,
 }
 
 /// What an address holds.

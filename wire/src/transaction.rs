@@ -4,7 +4,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::codec::Message;
 use crate::signed::Signed;
-use crate::{Address, Amount, KeyId, PublicKey, SignedReport};
+use crate::{Address, Amount, Change, Height, KeyId, ProposalId, PublicKey, SignedReport};
 
 /// What a transaction asks for.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
@@ -31,6 +31,24 @@ pub enum Action {
         one: SignedReport,
         /// The other.
         other: SignedReport,
+    },
+    /// Proposes a change to the other members, and approves it. Members alone may ask.
+    Propose {
+        /// What shall change.
+        change: Change,
+        /// The first height that it shall hold for. Where the members take longer to approve, it takes force as
+        /// soon as it can.
+        from: Height,
+    },
+    /// Approves a proposal. Members alone may ask.
+    Approve {
+        /// Which one.
+        proposal: ProposalId,
+    },
+    /// Takes one's approval back; whoever made the proposal so takes back the whole.
+    Withdraw {
+        /// Which one.
+        proposal: ProposalId,
     },
 }
 

@@ -32,6 +32,7 @@ impl Town {
             chain: ChainId::new("bench").expect("a chain id"),
             time: Timestamp::from_millis(700_000_000_000),
             members: Members::new(vec![member]).expect("one member"),
+            access: milepost_wire::Access::default(),
             params: Params::default(),
             vehicles: enrolled.collect(),
         };

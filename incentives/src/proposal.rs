@@ -1,0 +1,346 @@
+//! What have the members decided?
+//!
+//! A member proposes a change; members approve. As soon as members with more than two thirds of the power approve,
+//! the change is *scheduled*: for the height that was asked for, but not before the one after next, so that the
+//! members of a height are known while the height below it is being decided. At the end of the block below that
+//! height it is done: the header of that block is the first to name the new members as its next.
+//!
+//! What cannot be done is refused when it is proposed, when it is decided on and when it is due, since others may have
+//! been decided on in between. A change of members that would move too much power at once waits for a later height:
+//! [`crate::membership`].
+//!
+//! Bounds: [`OF_ONE_MAX`] open proposals a member, and a life of `proposal_life_ms` each. Who loses its vote takes
+//! its proposals and approvals along.
+//!
+//! Source: docs/adr/0015-membership.md.
+
+use milepost_wire::output::Output;
+use milepost_wire::state::{Charter, Proposal};
+use milepost_wire::{Address, Change, Height, Members, ProposalId, Role, Setting};
+
+use crate::membership::{self, Unfit, Verdict};
+use crate::params::{Params, ParamsError};
+use crate::sighting::ServedKey;
+use crate::state::State;
+use crate::transact::Rejected;
+
+/// The most proposals of one member that are open.
+pub const OF_ONE_MAX: usize = 8;
+
+/// Why there is nothing to decide.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Improper {
+    /// The members cannot change so.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The numbers make no rules.
+    #[error(transparent)]
+    Params(#[from] ParamsError),
+    /// No numbers, or too many, or a name that is too long.
+    #[error("a change sets 1 to {} numbers, with names of at most {} bytes", Setting::COUNT_MAX, Setting::NAME_LEN_MAX)]
+    Settings,
+    /// It is so already.
+    #[error("it is so already")]
+    AsIs,
+    /// The member has as many open proposals as it may.
+    #[error("{0} has {OF_ONE_MAX} open proposals: withdraw one, or wait")]
+    TooMany(Address),
+    /// No such proposal is open.
+    #[error("no proposal {0} is open")]
+    NotOpen(ProposalId),
+    /// The member has approved.
+    #[error("{member} approves of proposal {proposal} already")]
+    Approved {
+        /// Which proposal.
+        proposal: ProposalId,
+        /// Who.
+        member: Address,
+    },
+    /// The member has not approved.
+    #[error("{member} does not approve of proposal {proposal}")]
+    NotApproved {
+        /// Which proposal.
+        proposal: ProposalId,
+        /// Who.
+        member: Address,
+    },
+}
+
+/// Makes a proposal, with its maker's approval. The sender is a member.
+pub(crate) fn propose(
+    state: &mut State,
+    sender: Address,
+    change: &Change,
+    from: Height,
+    height: Height,
+) -> Result<(), Rejected> {
+    let own = state.proposals().filter(|(_, open)| open.by == sender);
+    if own.count() >= OF_ONE_MAX {
+        return Err(Improper::TooMany(sender).into());
+    }
+    check(state, change)?;
+
+    let mut charter = state.charter();
+    charter.newest = ProposalId(charter.newest.0.saturating_add(1));
+    let (id, life_ms) = (charter.newest, state.params().proposal_life_ms);
+    state.charter.insert((), charter);
+    let proposal = Proposal {
+        by: sender,
+        change: change.clone(),
+        from,
+        made_at: height,
+        until: state.time().plus(life_ms),
+    };
+    state.proposals.insert(id, proposal);
+    state.approvals.insert((id, sender), height);
+    settle(state, id, height);
+    Ok(())
+}
+
+/// Adds the sender's approval. The sender is a member.
+pub(crate) fn approve(
+    state: &mut State,
+    member: Address,
+    proposal: ProposalId,
+    height: Height,
+) -> Result<(), Rejected> {
+    if state.proposal(proposal).is_none() {
+        return Err(Improper::NotOpen(proposal).into());
+    }
+    if state.approvals.contains(&(proposal, member)) {
+        return Err(Improper::Approved { proposal, member }.into());
+    }
+    state.approvals.insert((proposal, member), height);
+    settle(state, proposal, height);
+    Ok(())
+}
+
+/// Takes the sender's approval back, or its whole proposal. The sender is a member.
+pub(crate) fn withdraw(state: &mut State, member: Address, proposal: ProposalId) -> Result<(), Rejected> {
+    let open = state.proposal(proposal).ok_or(Improper::NotOpen(proposal))?;
+    if open.by == member {
+        close(state, proposal);
+    } else if state.approvals.contains(&(proposal, member)) {
+        state.approvals.remove(&(proposal, member));
+    } else {
+        return Err(Improper::NotApproved { proposal, member }.into());
+    }
+    Ok(())
+}
+
+/// Whether a change could be done as things stand.
+fn check(state: &State, change: &Change) -> Result<(), Improper> {
+    match change {
+        Change::AddMember(_)
+        | Change::RemoveMember { .. }
+        | Change::SetPower { .. }
+        | Change::SetKey { .. } => {
+            let changed = membership::after(state.members(), change)?;
+            membership::is_gentle(state.members(), &changed)?;
+        }
+        Change::SetParams(settings) => drop(changed_params(state, settings)?),
+        Change::SetAccess(access) => {
+            if state.charter().access == *access {
+                return Err(Improper::AsIs);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn changed_params(state: &State, settings: &[Setting]) -> Result<Params, Improper> {
+    let fits = |setting: &Setting| setting.name.len() <= Setting::NAME_LEN_MAX;
+    if !(1..=Setting::COUNT_MAX).contains(&settings.len()) || !settings.iter().all(fits) {
+        return Err(Improper::Settings);
+    }
+    let changed = state.params().with(settings)?;
+    changed.can_follow(state.books().minted)?;
+    if changed == *state.params() {
+        return Err(Improper::AsIs);
+    }
+    Ok(changed)
+}
+
+/// Schedules a proposal once enough members approve.
+fn settle(state: &mut State, id: ProposalId, height: Height) {
+    let Some(proposal) = state.proposal(id).cloned() else {
+        return;
+    };
+    if !state.members().is_quorum(state.approving_power(id)) {
+        return;
+    }
+    close(state, id);
+    // What has lost its sense meanwhile is told so when it is due.
+    let earliest = height.next().next();
+    state
+        .scheduled
+        .insert((proposal.from.max(earliest), id), proposal.change);
+}
+
+fn close(state: &mut State, id: ProposalId) {
+    state.proposals.remove(&id);
+    for (member, _) in state.approvals_of(id) {
+        state.approvals.remove(&(id, member));
+    }
+}
+
+/// At the end of block `height`: does what holds from the next one on, and forgets what was not approved in time.
+pub(crate) fn end_block(state: &mut State, height: Height) -> Vec<Output> {
+    let now = state.time();
+    let lapsed: Vec<_> = state
+        .proposals()
+        .filter(|(_, open)| open.until < now)
+        .map(|(id, _)| id)
+        .collect();
+    lapsed.into_iter().for_each(|id| close(state, id));
+
+    let next = height.next();
+    let due = state.due_at(next);
+    let before = state.members().clone();
+    let (members, verdicts) = membership::step(&before, due.iter().map(|(_, id, change)| (*id, change)));
+    let mut outputs = Vec::new();
+    for ((at, id, change), (_, verdict)) in due.into_iter().zip(verdicts) {
+        state.scheduled.remove(&(at, id));
+        let done = match verdict {
+            Verdict::Later => {
+                state.scheduled.insert((next.next(), id), change);
+                continue;
+            }
+            Verdict::Void => false,
+            Verdict::Done => enact(state, &change),
+        };
+        outputs.push(Output::Enacted {
+            proposal: id,
+            change,
+            done,
+        });
+    }
+    if members != before {
+        state.set_members(members);
+        forget_strangers(state, height);
+    }
+    outputs
+}
+
+/// What a change does beside changing who votes; `false` where it has lost its sense.
+fn enact(state: &mut State, change: &Change) -> bool {
+    match change {
+        Change::SetParams(settings) => match changed_params(state, settings) {
+            Ok(params) => state.params.insert((), params),
+            Err(_) => return false,
+        },
+        Change::SetAccess(access) => {
+            let charter = Charter {
+                access: *access,
+                ..state.charter()
+            };
+            state.charter.insert((), charter);
+        }
+        Change::AddMember(_) | Change::RemoveMember { .. } | Change::SetPower { .. } => {}
+        Change::SetKey { .. } => {
+            if let Some((from, to)) = membership::renamed(change) {
+                rename(state, from, to);
+            }
+        }
+    }
+    true
+}
+
+/// What a member has under its key goes on under another, except for its tokens: an account is its key's.
+fn rename(state: &mut State, from: Address, to: Address) {
+    if let Some(operator) = state.operators.get(&from).copied() {
+        state.operators.remove(&from);
+        state.operators.insert(to, operator);
+    }
+    let sensors: Vec<_> = state
+        .vehicles()
+        .filter(|(_, vehicle)| vehicle.role.operator() == Some(from))
+        .map(|(id, vehicle)| (*id, vehicle.clone()))
+        .collect();
+    for (id, mut sensor) in sensors {
+        sensor.role = Role::Anchor { operator: to };
+        state.vehicles.insert(id, sensor);
+    }
+    let served: Vec<_> = state
+        .open
+        .served
+        .iter()
+        .filter(|(key, _)| key.operator == from)
+        .map(|(key, served)| (*key, *served))
+        .collect();
+    for (key, served) in served {
+        state.open.served.remove(&key);
+        let key = ServedKey { operator: to, ..key };
+        let there = state.open.served.get(&key).copied().unwrap_or(0);
+        state.open.served.insert(key, there.saturating_add(served));
+    }
+}
+
+/// After the members changed: what others proposed or approved is gone, and what waits may have enough approval.
+fn forget_strangers(state: &mut State, height: Height) {
+    let open: Vec<_> = state.proposals().map(|(id, open)| (id, open.by)).collect();
+    for (id, by) in open {
+        if state.members().get(&by).is_none() {
+            close(state, id);
+            continue;
+        }
+        for (member, _) in state.approvals_of(id) {
+            if state.members().get(&member).is_none() {
+                state.approvals.remove(&(id, member));
+            }
+        }
+        settle(state, id, height);
+    }
+}
+
+impl State {
+    /// What the consortium has settled about itself.
+    pub fn charter(&self) -> Charter {
+        self.charter.get(&()).copied().unwrap_or_default()
+    }
+
+    /// Proposals that are open, oldest first.
+    pub fn proposals(&self) -> impl Iterator<Item = (ProposalId, &Proposal)> {
+        self.proposals.iter().map(|(id, open)| (*id, open))
+    }
+
+    /// A proposal that is open.
+    pub fn proposal(&self, id: ProposalId) -> Option<&Proposal> {
+        self.proposals.get(&id)
+    }
+
+    /// Who approves of an open proposal, and since which height.
+    pub fn approvals_of(&self, id: ProposalId) -> Vec<(Address, Height)> {
+        let of = |address| (id, Address(address));
+        let approvals = self.approvals.range(of([0; 20])..=of([0xff; 20]));
+        approvals.map(|((_, member), since)| (*member, *since)).collect()
+    }
+
+    /// With how much power members approve of an open proposal.
+    pub fn approving_power(&self, id: ProposalId) -> u64 {
+        let power = |(member, _)| Some(self.members().get(&member)?.power);
+        self.approvals_of(id).into_iter().filter_map(power).sum()
+    }
+
+    /// What was decided on and takes force later, in that order.
+    pub fn scheduled(&self) -> impl Iterator<Item = (Height, ProposalId, &Change)> {
+        self.scheduled.iter().map(|((at, id), change)| (*at, *id, change))
+    }
+
+    /// Who will vote at `height`, as far as is decided by now. Exact for the height after the next block's: what is
+    /// decided in the next block takes force one later.
+    pub fn members_at(&self, height: Height) -> Members {
+        let due = self.due_at(height);
+        if due.is_empty() {
+            return self.members().clone();
+        }
+        membership::step(self.members(), due.iter().map(|(_, id, change)| (*id, change))).0
+    }
+
+    fn due_at(&self, height: Height) -> Vec<(Height, ProposalId, Change)> {
+        self.scheduled()
+            .take_while(|(at, _, _)| *at <= height)
+            .map(|(at, id, change)| (at, id, change.clone()))
+            .collect()
+    }
+}
