@@ -169,7 +169,9 @@ impl Audit {
                 | Output::Quarantined { .. }
                 | Output::Released { .. } => {}
                 Output::Bond(bond) => self.read_bond(bond)?,
-                Output::Enacted { change, done: true, .. } => self.follow(change),
+                Output::Enacted {
+                    change, done: true, ..
+                } => self.follow(change),
                 Output::Enacted { done: false, .. } => {}
             }
         }

@@ -63,7 +63,7 @@ pub use estimate::Outlook;
 pub use genesis::{Genesis, GenesisError};
 pub use params::{Params, ParamsError};
 pub use payout_tree::PayoutTree;
-pub use state::{State, Violation};
 pub use proposal::Improper;
+pub use state::{State, Violation};
 pub use store::LoadError;
 pub use transact::Rejected;

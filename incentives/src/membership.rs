@@ -14,7 +14,7 @@
 
 use milepost_wire::change::{Change, ProposalId};
 use milepost_wire::member::MembersError;
-use milepost_wire::{Address, Member, Members};
+use milepost_wire::{Address, Members};
 
 /// Why the members cannot change so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -135,8 +135,8 @@ pub(crate) fn renamed(change: &Change) -> Option<(Address, Address)> {
 
 /// A member from a seed.
 #[cfg(test)]
-pub(crate) fn member(label: &str, seed: u64, power: u64) -> Member {
-    Member {
+pub(crate) fn member(label: &str, seed: u64, power: u64) -> milepost_wire::Member {
+    milepost_wire::Member {
         key: milepost_wire::SecretKey::from_seed(label, seed).public(),
         provider: format!("provider {seed}"),
         power,
@@ -187,10 +187,7 @@ mod tests {
             Err(Unfit::Members(MembersError::Twice(_)))
         ));
         let remove = Change::RemoveMember { member: address(0) };
-        assert_eq!(
-            after(&one, &remove),
-            Err(Unfit::Members(MembersError::Count(0)))
-        );
+        assert_eq!(after(&one, &remove), Err(Unfit::Members(MembersError::Count(0))));
         let same = Change::SetPower {
             member: address(0),
             power: 5,

@@ -6,8 +6,8 @@
 //!
 //! [`Params::validate`] keeps them where no sum of the ledger can overflow.
 
-use milepost_wire::{Amount, Kind, Setting};
 use milepost_wire::state::Q;
+use milepost_wire::{Amount, Kind, Setting};
 use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
 

@@ -37,7 +37,11 @@ pub enum Improper {
     #[error(transparent)]
     Params(#[from] ParamsError),
     /// No numbers, or too many, or a name that is too long.
-    #[error("a change sets 1 to {} numbers, with names of at most {} bytes", Setting::COUNT_MAX, Setting::NAME_LEN_MAX)]
+    #[error(
+        "a change sets 1 to {} numbers, with names of at most {} bytes",
+        Setting::COUNT_MAX,
+        Setting::NAME_LEN_MAX
+    )]
     Settings,
     /// It is so already.
     #[error("it is so already")]
@@ -138,7 +142,9 @@ fn check(state: &State, change: &Change) -> Result<(), Improper> {
             let changed = membership::after(state.members(), change)?;
             membership::is_gentle(state.members(), &changed)?;
         }
-        Change::SetParams(settings) => drop(changed_params(state, settings)?),
+        Change::SetParams(settings) => {
+            changed_params(state, settings)?;
+        }
         Change::SetAccess(access) => {
             if state.charter().access == *access {
                 return Err(Improper::AsIs);

@@ -10,11 +10,14 @@
 
 use std::sync::Arc;
 
-use milepost_wire::state::{Account, Books, Charter, Operator, Proposal, Quarantine, Road, Standing, Vehicle, Vesting};
+use milepost_wire::state::{
+    Account, Books, Charter, Operator, Proposal, Quarantine, Road, Standing, StateKey, Vehicle, Vesting,
+};
 use milepost_wire::time::{Epoch, Slot};
 use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{
     Address, Amount, Cell, Change, Height, KeyId, Kind, Member, Members, ProposalId, Sequence, Timestamp,
+    encode,
 };
 
 use crate::genesis::Genesis;
@@ -234,6 +237,19 @@ impl State {
                 evaluated: 0,
             },
         })
+    }
+
+    /// What the authenticated tree holds of the consortium itself, encoded.
+    pub fn find_decided(&self, key: &StateKey) -> Option<Vec<u8>> {
+        match key {
+            StateKey::Charter => self.charter.get(&()).map(encode),
+            StateKey::Params => self.params.get(&()).map(encode),
+            StateKey::Member(address) => self.voters.get(address).map(encode),
+            StateKey::Proposal(id) => self.proposals.get(id).map(encode),
+            StateKey::Approval(id, member) => self.approvals.get(&(*id, *member)).map(encode),
+            StateKey::Scheduled(at, id) => self.scheduled.get(&(*at, *id)).map(encode),
+            _ => None,
+        }
     }
 
     /// The account that a vehicle is paid to.

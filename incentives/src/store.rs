@@ -3,8 +3,8 @@
 //! The authenticated tables as (key, value) of the tree; the open ones as (tag and key, value) beside it. What
 //! was written with every block's changes loads to the same state: the same entries, the same open root.
 
-use milepost_wire::state::StateKey;
 use milepost_wire::member::MembersError;
+use milepost_wire::state::StateKey;
 use milepost_wire::{DecodeError, Hash, KeyId, Members, encode};
 use wincode::config::DefaultConfig;
 use wincode::{SchemaRead, SchemaWrite};
@@ -92,7 +92,9 @@ impl State {
         changes.extend(of(&self.params, |()| StateKey::Params));
         changes.extend(of(&self.voters, |&address| StateKey::Member(address)));
         changes.extend(of(&self.proposals, |&id| StateKey::Proposal(id)));
-        changes.extend(of(&self.approvals, |&(id, member)| StateKey::Approval(id, member)));
+        changes.extend(of(&self.approvals, |&(id, member)| {
+            StateKey::Approval(id, member)
+        }));
         changes.extend(of(&self.scheduled, |&(at, id)| StateKey::Scheduled(at, id)));
         changes
     }
@@ -114,7 +116,9 @@ impl State {
             .chain(of(&self.params, |()| StateKey::Params))
             .chain(of(&self.voters, |&address| StateKey::Member(address)))
             .chain(of(&self.proposals, |&id| StateKey::Proposal(id)))
-            .chain(of(&self.approvals, |&(id, member)| StateKey::Approval(id, member)))
+            .chain(of(&self.approvals, |&(id, member)| {
+                StateKey::Approval(id, member)
+            }))
             .chain(of(&self.scheduled, |&(at, id)| StateKey::Scheduled(at, id)))
     }
 
@@ -188,7 +192,9 @@ impl State {
                 StateKey::Params => state.params.insert((), read(&value, "params")?),
                 StateKey::Member(address) => state.voters.insert(address, read(&value, "member")?),
                 StateKey::Proposal(id) => state.proposals.insert(id, read(&value, "proposal")?),
-                StateKey::Approval(id, member) => state.approvals.insert((id, member), read(&value, "approval")?),
+                StateKey::Approval(id, member) => {
+                    state.approvals.insert((id, member), read(&value, "approval")?)
+                }
                 StateKey::Scheduled(at, id) => state.scheduled.insert((at, id), read(&value, "change")?),
             }
         }

@@ -30,7 +30,8 @@ pub const REPORTS_MAX: usize = 8192;
 #[derive(Clone)]
 pub struct Ledger {
     chain: ChainId,
-    members: Members,
+    /// Who votes on the block after the next.
+    following: Members,
     state: State,
     tree: Tree,
     height: Height,
@@ -99,7 +100,7 @@ impl Ledger {
         state.seal();
         Self {
             chain: genesis.chain.clone(),
-            members: genesis.members.clone(),
+            following: state.members_at(Height(2)),
             tree: tree_of(&state),
             state,
             height: Height::ZERO,
@@ -142,7 +143,7 @@ impl Ledger {
         state.seal();
         let ledger = Self {
             chain: genesis.chain.clone(),
-            members: genesis.members.clone(),
+            following: state.members_at(block.header.height.next().next()),
             tree: tree_of(&state),
             state,
             height: header.height,
@@ -182,7 +183,12 @@ impl Ledger {
 
     /// Who votes on the next block.
     pub fn members(&self) -> &Members {
-        &self.members
+        self.state.members()
+    }
+
+    /// Who votes on the block after the next one. Already certain: what the next block decides takes force later.
+    pub fn following(&self) -> &Members {
+        &self.following
     }
 
     /// What the rules have come to.
@@ -232,8 +238,8 @@ impl Ledger {
             batches_root: body.batches_root(),
             outputs_root: executed.outputs_root,
             state_root: executed.state_root,
-            members_hash: self.members.hash(),
-            next_members_hash: self.members.hash(),
+            members_hash: self.members().hash(),
+            next_members_hash: self.following.hash(),
         };
         Ok((Block { header, body }, executed))
     }
@@ -249,9 +255,9 @@ impl Ledger {
         equal("chain", &self.chain, &header.chain)?;
         equal("height", &self.height.next(), &header.height)?;
         equal("parent", &self.tip, &header.parent)?;
-        equal("members", &self.members.hash(), &header.members_hash)?;
-        equal("next members", &self.members.hash(), &header.next_members_hash)?;
-        if self.members.get(&header.proposer).is_none() {
+        equal("members", &self.members().hash(), &header.members_hash)?;
+        equal("next members", &self.following.hash(), &header.next_members_hash)?;
+        if self.members().get(&header.proposer).is_none() {
             return Err(Invalid::Body(format!(
                 "its proposer {} is no member",
                 header.proposer
@@ -281,7 +287,7 @@ impl Ledger {
                     batch.digest
                 )));
             }
-            if self.members.get(&batch.author).is_none() {
+            if self.members().get(&batch.author).is_none() {
                 return Err(Invalid::Body(format!(
                     "the author {} of a batch is no member",
                     batch.author
@@ -350,7 +356,7 @@ impl Ledger {
         state.seal();
         Self {
             chain: self.chain.clone(),
-            members: self.members.clone(),
+            following: state.members_at(block.header.height.next().next()),
             state,
             tree: executed.tree,
             height: block.header.height,

@@ -11,7 +11,7 @@ mod past;
 
 pub use past::{AskPeers, ask_genesis};
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -545,12 +545,15 @@ async fn publish(session: Session, shared: Arc<Shared>, mut sending: mpsc::Recei
 /// Asks one other member, each time the next one.
 async fn fetch(session: Session, shared: Arc<Shared>, want: Want, turn: usize) {
     let view = shared.view();
-    let others: Vec<Address> = view
-        .members()
-        .iter()
-        .map(|(address, _)| address)
-        .filter(|address| *address != shared.me)
-        .collect();
+    // Whoever is far behind knows members of old, some of whom may be gone: those who are present answer as well.
+    let present = shared
+        .present
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let known = view.members().iter().map(|(address, _)| address);
+    let others: BTreeSet<Address> = known.chain(present).filter(|other| *other != shared.me).collect();
+    let others = Vec::from_iter(others);
     if others.is_empty() {
         return;
     }

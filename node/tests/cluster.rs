@@ -15,8 +15,8 @@ use milepost_wire::batch::BatchRef;
 use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::vote::{self, Step};
 use milepost_wire::{
-    Address, Block, Cell, ChainId, Hash, Heading, Height, Measure, Member, Members, Observation, Place,
-    Report, SecretKey, Sequence, Signature, Signed, Speed, Timestamp, decode, encode,
+    Action, Address, Block, Cell, ChainId, Change, Hash, Heading, Height, Measure, Member, Members, Observation,
+    Place, ProposalId, Report, SecretKey, Sequence, Signature, Signed, Speed, Timestamp, Transaction, decode, encode,
 };
 
 const START: u64 = 700_000_000_000;
@@ -59,11 +59,20 @@ struct Cluster {
     changes_bodies: bool,
     /// Questions for blocks, by member.
     asked: Vec<usize>,
+    /// Who votes at which height.
+    sets: BTreeMap<Height, Members>,
+    /// Each key's next transaction.
+    nonces: Vec<u64>,
 }
 
 impl Cluster {
     fn new(seed: u64, members: u64) -> Self {
-        let keys: Vec<_> = (0..members)
+        Self::with_others(seed, members, 0)
+    }
+
+    /// Besides the members, `others` follow without a vote.
+    fn with_others(seed: u64, members: u64, others: u64) -> Self {
+        let keys: Vec<_> = (0..members + others)
             .map(|index| SecretKey::from_seed("cluster member", index))
             .collect();
         let vehicles: Vec<_> = (0..8)
@@ -77,7 +86,7 @@ impl Cluster {
         let genesis = Genesis {
             chain: ChainId::new("cluster").expect("an id"),
             time: Timestamp::from_millis(START),
-            members: Members::new(keys.iter().map(member).collect()).expect("members"),
+            members: Members::new(keys.iter().take(members as usize).map(member).collect()).expect("members"),
             access: milepost_wire::Access::default(),
             params: Params {
                 slot_ms: 2_000,
@@ -95,6 +104,8 @@ impl Cluster {
                 .collect(),
         };
         let mut cluster = Self {
+            sets: BTreeMap::from([(Height(1), genesis.members.clone())]),
+            nonces: vec![0; keys.len()],
             genesis,
             stores: keys.iter().map(|_| Memory::default()).collect(),
             nodes: keys.iter().map(|_| None).collect(),
@@ -160,11 +171,13 @@ impl Cluster {
     }
 
     fn verified(&self, signed: milepost_wire::SignedBatch) -> Arc<VerifiedBatch> {
-        let author = *self
-            .genesis
-            .members
-            .point(&signed.message.author)
-            .expect("a member");
+        let author = signed.message.author;
+        let key = self
+            .keys
+            .iter()
+            .find(|key| key.address() == author)
+            .expect("a unit");
+        let author = key.public().verifying_key().expect("a point");
         let key = |vehicle| {
             let known = self.vehicles.iter().find(|key| key.key_id() == vehicle)?;
             known.public().verifying_key().ok()
@@ -228,7 +241,17 @@ impl Cluster {
                     }
                 }
                 Output::Committed(view) => {
-                    let hash = view.head().expect("committed").header.hash();
+                    let head = view.head().expect("committed");
+                    let hash = head.header.hash();
+                    let voters = &self.sets[&view.height()];
+                    assert_eq!(
+                        head.verify(&self.genesis.chain, voters),
+                        Ok(()),
+                        "at {}",
+                        view.height()
+                    );
+                    assert_eq!(head.header.next_members_hash, view.members().hash());
+                    self.sets.insert(view.height().next(), view.members().clone());
                     let before = self.blocks.insert(view.height(), hash);
                     assert!(
                         before.is_none_or(|before| before == hash),
@@ -278,6 +301,49 @@ impl Cluster {
             }
             Want::Batch(digest) => Input::Batch(self.verified(store.batch(&digest).expect("reads")?)),
         })
+    }
+
+    /// A transaction reaches everyone who is up.
+    fn submit(&mut self, sender: usize, action: Action) {
+        let transaction = Transaction {
+            from: self.keys[sender].public(),
+            nonce: self.nonces[sender],
+            action,
+        };
+        self.nonces[sender] += 1;
+        let signed = Signed::sign(transaction, &self.genesis.chain, &self.keys[sender]);
+        for index in 0..self.nodes.len() {
+            self.step(index, Input::Transaction(signed.clone()))
+                .expect("goes on");
+        }
+    }
+
+    /// The first of `voters` proposes, and all approve.
+    fn decide(&mut self, voters: &[usize], change: Change) {
+        let up = self
+            .nodes
+            .iter()
+            .flatten()
+            .max_by_key(|node| node.view().height());
+        let proposal = ProposalId(up.expect("one is up").view().state().charter().newest.0 + 1);
+        let from = Height::ZERO;
+        self.submit(voters[0], Action::Propose { change, from });
+        self.run_until(self.now_ms + 3_000);
+        for voter in &voters[1..] {
+            self.submit(*voter, Action::Approve { proposal });
+        }
+        self.run_until(self.now_ms + 6_000);
+    }
+
+    fn members_of(&self, index: usize) -> Members {
+        self.nodes[index].as_ref().expect("up").view().members().clone()
+    }
+
+    /// The heights at which a unit voted.
+    fn voted(&self, index: usize) -> Vec<Height> {
+        let voter = self.keys[index].address();
+        let voted = self.votes.keys().filter(|(found, ..)| *found == voter);
+        voted.map(|(_, height, ..)| *height).collect()
     }
 
     /// One vehicle reports a speed to one member, which batches it alone.
@@ -611,4 +677,130 @@ fn a_failing_disk_stops_the_member_before_it_speaks() {
     }
     let stopped = stopped.expect("the member stops");
     assert!(matches!(stopped, Fatal::Store(_)), "{stopped}");
+}
+
+fn addition(key: &SecretKey) -> Change {
+    Change::AddMember(Member {
+        key: key.public(),
+        provider: "newcomer".into(),
+        power: 1,
+    })
+}
+
+#[test]
+fn a_fifth_member_votes_once_admitted_and_a_removed_one_follows() {
+    let mut cluster = Cluster::with_others(5, 4, 1);
+    cluster.report(0, 0);
+    cluster.run_until(5_000);
+    assert!(cluster.heights()[4] >= 2, "it follows without a vote");
+    assert_eq!(cluster.voted(4), []);
+
+    cluster.decide(&[0, 1, 2], addition(&cluster.keys[4].clone()));
+    let admitted = cluster
+        .sets
+        .iter()
+        .find(|(_, set)| set.count() == 5)
+        .expect("five vote");
+    let admitted = *admitted.0;
+    cluster.run_until(cluster.now_ms + 10_000);
+    let voted = cluster.voted(4);
+    assert!(
+        voted.iter().all(|height| *height >= admitted),
+        "{voted:?}, admitted at {admitted}"
+    );
+    assert!(voted.len() > 2, "{voted:?}");
+
+    let member = cluster.keys[0].address();
+    cluster.decide(&[1, 2, 3, 4], Change::RemoveMember { member });
+    let gone = cluster
+        .sets
+        .iter()
+        .rev()
+        .find(|(_, set)| set.get(&member).is_some())
+        .expect("it voted")
+        .0
+        .next();
+    let before = cluster.heights();
+    cluster.report(1, 1);
+    cluster.run_until(cluster.now_ms + 10_000);
+    assert!(cluster.voted(0).iter().all(|height| *height < gone));
+    assert!(cluster.heights()[0] > before[0], "it goes on following");
+    assert_eq!(cluster.members_of(0), cluster.members_of(4));
+
+    // The negative control: whoever goes by the members of old believes nothing of what the new ones decide.
+    let view = cluster.nodes[1].as_ref().expect("up").view();
+    let head = view.head().expect("a block");
+    assert!(
+        head.verify(&cluster.genesis.chain, &cluster.genesis.members)
+            .is_err()
+    );
+    assert!(
+        head.certificate
+            .verify(&cluster.genesis.chain, &cluster.genesis.members)
+            .is_err()
+    );
+}
+
+/// Under load, loss and crashes: one more power, one more member, another key, one member fewer.
+fn changes_amid_crashes(seed: u64) -> Cluster {
+    let mut cluster = Cluster::with_others(seed, 4, 2);
+    cluster.loss_permille = 50;
+    cluster.run_until(1_000);
+    let member = |cluster: &Cluster, index: usize| cluster.keys[index].address();
+    let changes = [
+        Change::SetPower {
+            member: member(&cluster, 1),
+            power: 2,
+        },
+        addition(&cluster.keys[4]),
+        Change::SetKey {
+            member: member(&cluster, 2),
+            key: cluster.keys[5].public(),
+        },
+        Change::RemoveMember {
+            member: member(&cluster, 0),
+        },
+    ];
+    for (turn, change) in changes.into_iter().enumerate() {
+        cluster.report(turn, 1);
+        cluster.decide(&[0, 1, 2, 3], change);
+        // One falls while the change takes force, and misses some of it.
+        let falls = (turn + seed as usize) % 4;
+        cluster.crash(falls);
+        cluster.run_until(cluster.now_ms + 1_500);
+        cluster.boot(falls);
+        cluster.run_until(cluster.now_ms + 4_000);
+    }
+    cluster.run_until(cluster.now_ms + 20_000);
+    cluster
+}
+
+#[test]
+fn members_change_under_load_loss_and_crashes_and_all_agree() {
+    for seed in 1..=6 {
+        let cluster = changes_amid_crashes(seed);
+        assert_eq!(cluster.equivocations, 0, "seed {seed}");
+        let heights = cluster.heights();
+        let (least, most) = (
+            heights.iter().min().expect("six"),
+            heights.iter().max().expect("six"),
+        );
+        assert!(*least >= 20 && most - least <= 1, "seed {seed}: {heights:?}");
+        assert!(cluster.sets.len() > 4);
+    }
+}
+
+#[test]
+fn every_change_of_members_takes_force() {
+    let cluster = changes_amid_crashes(2);
+    let members = cluster.members_of(4);
+    let powers: Vec<_> = [0, 1, 2, 3, 4, 5]
+        .map(|index: usize| {
+            members
+                .get(&cluster.keys[index].address())
+                .map(|member| member.power)
+        })
+        .to_vec();
+    assert_eq!(powers, [None, Some(2), None, Some(1), Some(1), Some(1)]);
+    assert!(!cluster.voted(5).is_empty(), "the new key votes");
 }

@@ -234,6 +234,9 @@ fn describe_transaction(signed: &SignedTransaction) -> Value {
             "vehicle": one.message.vehicle,
             "sequences": [one.message.sequence, other.message.sequence],
         } }),
+        Action::Propose { change, from } => json!({ "propose": { "change": change, "from": from } }),
+        Action::Approve { proposal } => json!({ "approve": proposal }),
+        Action::Withdraw { proposal } => json!({ "withdraw": proposal }),
     };
     json!({
         "from": transaction.from.address().ok(),

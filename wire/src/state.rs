@@ -10,7 +10,8 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::time::{Epoch, Slot};
 use crate::{
-    Access, Address, Amount, Cell, Change, Hash, Height, KeyId, Kind, ProposalId, PublicKey, Role, Timestamp, encode,
+    Access, Address, Amount, Cell, Change, Hash, Height, KeyId, Kind, ProposalId, PublicKey, Role, Timestamp,
+    encode,
 };
 
 /// One, in the ledger's fixed-point numbers.

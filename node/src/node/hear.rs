@@ -69,7 +69,7 @@ impl<S: Store> Node<S> {
         if height > Height(next.0 + AHEAD_MAX) {
             return Ok(());
         }
-        let signed = self.is_signed(&message);
+        let signed = self.is_signed(&message, height);
         if height > next {
             self.keep_early(message, signed);
             return Ok(());
@@ -119,10 +119,15 @@ impl<S: Store> Node<S> {
         }
     }
 
-    /// Whether a vote, or a proposal of the right proposer, is signed by the member it names. Certificates are
-    /// checked by the engine.
-    pub(super) fn is_signed(&self, message: &PeerMessage) -> bool {
-        let (chain, members) = (self.ledger().chain(), self.members());
+    /// Whether a vote, or a proposal of the right proposer, is signed by the member it names: a member of `height`,
+    /// the next or the one after it. Certificates are checked by the engine.
+    pub(super) fn is_signed(&self, message: &PeerMessage, height: Height) -> bool {
+        let chain = self.ledger().chain();
+        let members = if height == self.next() {
+            self.members()
+        } else {
+            self.ledger().following()
+        };
         match message {
             PeerMessage::Vote(vote) => {
                 let step = if vote.precommit {
@@ -254,6 +259,10 @@ impl<S: Store> Node<S> {
 
     pub(super) fn send_acks(&mut self) {
         let digests = std::mem::take(&mut self.acks);
+        if self.members().get(&self.me).is_none() {
+            // Nobody counts what a unit without a vote holds.
+            return;
+        }
         for batches in digests.chunks(Acks::COUNT_MAX) {
             let acks = Acks {
                 member: self.me,
