@@ -350,3 +350,212 @@ impl State {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BlockInput;
+    use crate::membership::member;
+    use crate::testing::Town;
+    use milepost_wire::{Access, Action, SecretKey, Transaction, Verified};
+
+    /// A chain of which only transactions matter.
+    struct Chain {
+        town: Town,
+        state: State,
+        height: u64,
+    }
+
+    impl Chain {
+        fn new() -> Self {
+            let town = Town::new(1);
+            let mut state = State::genesis(&town.genesis);
+            state.seal();
+            Self {
+                town,
+                state,
+                height: 0,
+            }
+        }
+
+        fn signed(&self, key: &SecretKey, action: Action) -> Verified<Transaction> {
+            let (from, nonce) = (key.public(), self.state.account(&key.address()).nonce);
+            self.town.transaction(key, Transaction { from, nonce, action })
+        }
+
+        /// Executes a block with one transaction, or none; says which transactions were done, and what was enacted.
+        fn block(&mut self, asked: Option<(&SecretKey, Action)>) -> (bool, Vec<(ProposalId, bool)>) {
+            let transactions: Vec<_> = asked
+                .map(|(key, action)| self.signed(key, action))
+                .into_iter()
+                .collect();
+            self.height += 1;
+            let following = self.state.members_at(Height(self.height + 1));
+            let outputs = self.state.apply(&BlockInput {
+                height: Height(self.height),
+                time: self.town.at(self.height * 1000),
+                transactions: &transactions,
+                batches: &[],
+            });
+            assert_eq!(self.state.check(), Ok(()));
+            assert_eq!(
+                *self.state.members(),
+                following,
+                "the next members are known before the block"
+            );
+            let loaded = State::load(
+                &self.town.genesis,
+                self.state.tree_entries(),
+                self.state.open_entries(),
+            );
+            assert_eq!(loaded.expect("loads").members(), self.state.members());
+            let done = outputs
+                .iter()
+                .any(|output| matches!(output, Output::Transacted { done: true, .. }));
+            let enacted = outputs.iter().filter_map(|output| match output {
+                Output::Enacted { proposal, done, .. } => Some((*proposal, *done)),
+                _ => None,
+            });
+            (done, enacted.collect())
+        }
+
+        fn propose(&mut self, member: usize, change: Change, from: u64) -> bool {
+            let key = self.town.members[member].clone();
+            let from = Height(from);
+            self.block(Some((&key, Action::Propose { change, from }))).0
+        }
+
+        fn approve(&mut self, member: usize, id: u64) -> bool {
+            let key = self.town.members[member].clone();
+            let proposal = ProposalId(id);
+            self.block(Some((&key, Action::Approve { proposal }))).0
+        }
+    }
+
+    fn settings(name: &str, value: u64) -> Change {
+        let name = name.into();
+        Change::SetParams(vec![Setting { name, value }])
+    }
+
+    #[test]
+    fn three_of_four_admit_a_member_two_heights_after_the_last_approval() {
+        let mut chain = Chain::new();
+        assert!(chain.propose(0, Change::AddMember(member("new", 1, 1)), 0));
+        assert!(chain.approve(1, 1));
+        chain.block(None);
+        assert_eq!(chain.state.members().count(), 4, "two of four are not enough");
+        assert!(chain.approve(2, 1));
+        assert_eq!(chain.height, 4);
+        assert_eq!(
+            chain.state.members().count(),
+            4,
+            "who votes on 5 was certain before 4"
+        );
+        let (_, enacted) = chain.block(None);
+        assert_eq!(enacted, [(ProposalId(1), true)]);
+        assert_eq!(chain.state.members().count(), 5, "who votes on 6");
+        assert!(!chain.approve(3, 1), "it is no longer open");
+    }
+
+    #[test]
+    fn a_change_waits_for_the_height_that_was_asked_for() {
+        let mut chain = Chain::new();
+        assert!(chain.propose(0, settings("need_max", 7), 10));
+        assert!(chain.approve(1, 1) && chain.approve(2, 1));
+        while chain.height < 8 {
+            chain.block(None);
+        }
+        assert_ne!(chain.state.params().need_max, 7);
+        chain.block(None);
+        assert_eq!(chain.state.params().need_max, 7, "for block 10");
+    }
+
+    #[test]
+    fn strangers_doubles_and_nonsense_are_refused() {
+        let mut chain = Chain::new();
+        let stranger = chain.town.keys[0].clone();
+        let change = Change::SetAccess(Access::Private);
+        let from = Height(0);
+        assert!(
+            !chain
+                .block(Some((
+                    &stranger,
+                    Action::Propose {
+                        change: change.clone(),
+                        from
+                    }
+                )))
+                .0
+        );
+        assert!(chain.propose(0, change, 0));
+        assert!(!chain.approve(0, 1), "whoever proposes approves");
+        for nonsense in [
+            Change::SetAccess(Access::Consortium),
+            Change::AddMember(member("town member", 0, 1)),
+            Change::AddMember(member("new", 1, 5)),
+            Change::SetPower {
+                member: chain.town.members[1].address(),
+                power: 1 << 33,
+            },
+            settings("slot_ms", 1000),
+            settings("freshness_ms.speed", 1000),
+            settings("no_such_number", 1),
+            settings("need_max", 1 << 40),
+            settings("need_max", 0),
+            settings("speed", 1),
+            Change::SetParams(Vec::new()),
+        ] {
+            assert!(!chain.propose(1, nonsense.clone(), 0), "{nonsense:?}");
+        }
+        assert!(chain.propose(1, settings("speed.near", 200), 0));
+    }
+
+    #[test]
+    fn a_members_open_proposals_are_bounded_and_end_in_time() {
+        let mut chain = Chain::new();
+        for value in 0..OF_ONE_MAX as u64 {
+            assert!(chain.propose(0, settings("need_max", 10 + value), 0));
+        }
+        assert!(!chain.propose(0, settings("need_max", 30), 0));
+        let member = chain.town.members[0].clone();
+        let proposal = ProposalId(3);
+        assert!(chain.block(Some((&member, Action::Withdraw { proposal }))).0);
+        assert!(chain.propose(0, settings("need_max", 30), 0));
+        chain.height += chain.state.params().proposal_life_ms / 1000 + 20;
+        chain.block(None);
+        assert_eq!(chain.state.proposals().count(), 0);
+        assert_eq!(chain.state.approvals.iter().count(), 0);
+    }
+
+    #[test]
+    fn who_loses_its_vote_takes_its_proposals_and_approvals_along() {
+        let mut chain = Chain::new();
+        let gone = chain.town.members[3].address();
+        assert!(chain.propose(3, settings("need_max", 9), 0));
+        assert!(chain.propose(0, settings("need_max", 8), 0));
+        assert!(chain.approve(3, 2));
+        assert!(chain.propose(0, Change::RemoveMember { member: gone }, 0));
+        assert!(chain.approve(1, 3) && chain.approve(2, 3));
+        chain.block(None);
+        assert_eq!(chain.state.members().count(), 3);
+        let open: Vec<_> = chain.state.proposals().map(|(id, _)| id.0).collect();
+        assert_eq!(open, [2]);
+        assert_eq!(chain.state.approving_power(ProposalId(2)), 1);
+    }
+
+    #[test]
+    fn a_member_goes_on_under_another_key() {
+        let mut chain = Chain::new();
+        let member = chain.town.members[2].address();
+        let key = SecretKey::from_seed("next key", 2);
+        let public = key.public();
+        assert!(chain.propose(0, Change::SetKey { member, key: public }, 0));
+        assert!(chain.approve(1, 1) && chain.approve(2, 1));
+        chain.block(None);
+        assert_eq!(chain.state.members().get(&member), None);
+        assert!(chain.state.members().get(&key.address()).is_some());
+        let change = settings("need_max", 5);
+        let from = Height(0);
+        assert!(chain.block(Some((&key, Action::Propose { change, from }))).0);
+    }
+}

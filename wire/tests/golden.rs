@@ -122,7 +122,7 @@ fn batch_ref() -> BatchRef {
     }
 }
 
-fn transactions() -> [(&'static str, Transaction); 5] {
+fn transactions() -> [(&'static str, Transaction); 10] {
     let actions = [
         (
             "transfer",
@@ -160,6 +160,45 @@ fn transactions() -> [(&'static str, Transaction); 5] {
             Action::Accuse {
                 one: signed_report().into_signed(),
                 other: other_content().into_signed(),
+            },
+        ),
+        (
+            "propose_add_member",
+            Action::Propose {
+                change: Change::AddMember(members().to_vec()[0].clone()),
+                from: Height(9),
+            },
+        ),
+        (
+            "propose_set_key",
+            Action::Propose {
+                change: Change::SetKey {
+                    member: member_key(0).address(),
+                    key: vehicle_key().public(),
+                },
+                from: Height(9),
+            },
+        ),
+        (
+            "propose_set_params",
+            Action::Propose {
+                change: Change::SetParams(vec![Setting {
+                    name: "speed.near".into(),
+                    value: 150,
+                }]),
+                from: Height(9),
+            },
+        ),
+        (
+            "approve",
+            Action::Approve {
+                proposal: ProposalId(3),
+            },
+        ),
+        (
+            "withdraw",
+            Action::Withdraw {
+                proposal: ProposalId(3),
             },
         ),
     ];

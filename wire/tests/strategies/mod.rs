@@ -138,8 +138,40 @@ pub fn role() -> impl Strategy<Value = Role> {
     ]
 }
 
+pub fn change() -> impl Strategy<Value = Change> {
+    let member = (public_key(), "[a-z]{1,64}", any::<u64>()).prop_map(|(key, provider, power)| Member {
+        key,
+        provider,
+        power,
+    });
+    let setting = ("[a-z_.0-9]{1,32}", any::<u64>()).prop_map(|(name, value)| Setting { name, value });
+    let access = prop_oneof![
+        Just(Access::Consortium),
+        Just(Access::Private),
+        Just(Access::Public)
+    ];
+    prop_oneof![
+        member.prop_map(Change::AddMember),
+        address().prop_map(|member| Change::RemoveMember { member }),
+        (address(), any::<u64>()).prop_map(|(member, power)| Change::SetPower { member, power }),
+        (address(), public_key()).prop_map(|(member, key)| Change::SetKey { member, key }),
+        vec(setting, 1..=Setting::COUNT_MAX).prop_map(Change::SetParams),
+        access.prop_map(Change::SetAccess),
+    ]
+}
+
 pub fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
+        (change(), any::<u64>()).prop_map(|(change, from)| Action::Propose {
+            change,
+            from: Height(from)
+        }),
+        any::<u64>().prop_map(|id| Action::Approve {
+            proposal: ProposalId(id)
+        }),
+        any::<u64>().prop_map(|id| Action::Withdraw {
+            proposal: ProposalId(id)
+        }),
         (address(), amount()).prop_map(|(to, amount)| Action::Transfer { to, amount }),
         (public_key(), any::<u64>(), role()).prop_map(|(key, group, role)| Action::Enrol(Enrolment {
             key,
@@ -231,6 +263,12 @@ pub fn state_key() -> impl Strategy<Value = StateKey> {
         key_id().prop_map(StateKey::Vehicle),
         (cell(), kind()).prop_map(|(cell, kind)| StateKey::Road(cell, kind)),
         address().prop_map(StateKey::Operator),
+        Just(StateKey::Charter),
+        Just(StateKey::Params),
+        address().prop_map(StateKey::Member),
+        any::<u64>().prop_map(|id| StateKey::Proposal(ProposalId(id))),
+        (any::<u64>(), address()).prop_map(|(id, member)| StateKey::Approval(ProposalId(id), member)),
+        any::<[u64; 2]>().prop_map(|[at, id]| StateKey::Scheduled(Height(at), ProposalId(id))),
     ]
 }
 
