@@ -148,7 +148,8 @@ impl Pool {
         contents
     }
 
-    /// Forgets what a decided block holds, batches that waited for too many, and transactions whose nonce has passed.
+    /// Forgets what a decided block holds, done or refused, batches that waited for too many, and transactions whose
+    /// nonce has passed.
     pub fn committed(&mut self, body: &Body, next_nonce: impl Fn(&Address) -> u64) {
         for batch in &body.batches {
             self.batches.remove(&batch.digest);
@@ -172,8 +173,15 @@ impl Pool {
         self.arrived
             .retain(|(digest, _)| self.batches.contains_key(digest));
         self.acked.retain(|digest| self.acks.contains_key(digest));
-        self.transactions
-            .retain(|(sender, nonce), _| *nonce >= next_nonce(sender));
+        // What the ledger refused has had its turn too, though its nonce is free: it must not come block after block.
+        let executed: BTreeSet<_> = body
+            .transactions
+            .iter()
+            .map(|signed| (signed.message.from, signed.message.nonce))
+            .collect();
+        self.transactions.retain(|(sender, nonce), waiting| {
+            *nonce >= next_nonce(sender) && !executed.contains(&(waiting.from, *nonce))
+        });
     }
 
     /// The batches of `author` that too few hold yet, oldest first.

@@ -61,8 +61,6 @@ struct Cluster {
     asked: Vec<usize>,
     /// Who votes at which height.
     sets: BTreeMap<Height, Members>,
-    /// Each key's next transaction.
-    nonces: Vec<u64>,
 }
 
 impl Cluster {
@@ -105,7 +103,6 @@ impl Cluster {
         };
         let mut cluster = Self {
             sets: BTreeMap::from([(Height(1), genesis.members.clone())]),
-            nonces: vec![0; keys.len()],
             genesis,
             stores: keys.iter().map(|_| Memory::default()).collect(),
             nodes: keys.iter().map(|_| None).collect(),
@@ -307,15 +304,25 @@ impl Cluster {
     fn submit(&mut self, sender: usize, action: Action) {
         let transaction = Transaction {
             from: self.keys[sender].public(),
-            nonce: self.nonces[sender],
+            nonce: self.nonce(sender),
             action,
         };
-        self.nonces[sender] += 1;
         let signed = Signed::sign(transaction, &self.genesis.chain, &self.keys[sender]);
         for index in 0..self.nodes.len() {
             self.step(index, Input::Transaction(signed.clone()))
                 .expect("goes on");
         }
+    }
+
+    /// The number of a key's next transaction, by whoever has come furthest.
+    fn nonce(&self, sender: usize) -> u64 {
+        let account = self.keys[sender].address();
+        let nonces = self
+            .nodes
+            .iter()
+            .flatten()
+            .map(|node| node.view().state().account(&account).nonce);
+        nonces.max().unwrap_or(0)
     }
 
     /// The first of `voters` proposes, and all approve.
