@@ -406,7 +406,7 @@ mod tests {
             let loaded = State::load(
                 &self.town.genesis,
                 self.state.tree_entries(),
-                self.state.open_entries().into_iter(),
+                self.state.open_entries(),
             );
             assert_eq!(loaded.expect("loads").members(), self.state.members());
             let done = outputs

@@ -143,7 +143,7 @@ impl Ledger {
         state.seal();
         let ledger = Self {
             chain: genesis.chain.clone(),
-            following: state.members_at(block.header.height.next().next()),
+            following: state.members_at(header.height.next().next()),
             tree: tree_of(&state),
             state,
             height: header.height,

@@ -15,8 +15,9 @@ use milepost_wire::batch::BatchRef;
 use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::vote::{self, Step};
 use milepost_wire::{
-    Action, Address, Block, Cell, ChainId, Change, Hash, Heading, Height, Measure, Member, Members, Observation,
-    Place, ProposalId, Report, SecretKey, Sequence, Signature, Signed, Speed, Timestamp, Transaction, decode, encode,
+    Action, Address, Block, Cell, ChainId, Change, Hash, Heading, Height, Measure, Member, Members,
+    Observation, Place, ProposalId, Report, SecretKey, Sequence, Signature, Signed, Speed, Timestamp,
+    Transaction, decode, encode,
 };
 
 const START: u64 = 700_000_000_000;

@@ -80,6 +80,7 @@ impl Chain {
             role: Role::Vehicle,
         };
         let genesis = Genesis {
+            access: milepost_wire::Access::default(),
             chain: ChainId::new("long-chain").expect("an id"),
             time: Timestamp::from_millis(700_000_000_000),
             members: Members::new(keys.iter().enumerate().map(member).collect()).expect("members"),

@@ -182,7 +182,7 @@ impl Town<'_> {
                     }
                     _ => (key, value),
                 });
-                let open = view.state().open_entries().into_iter();
+                let open = view.state().open_entries();
                 let state = State::load(&self.genesis, tree, open).expect("one number differs");
                 self.watch.check_state(&state);
             }

@@ -10,6 +10,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use milepost_node::store::{Commit, Loaded, Memory, Place, Placed, Store, StoreError, Write};
+use milepost_wire::certificate::Head;
 use milepost_wire::output::Output;
 use milepost_wire::time::Epoch;
 use milepost_wire::{Block, Certificate, Hash, Height, KeyId, SignedBatch};
@@ -140,6 +141,10 @@ impl Store for Disk {
         drive.flush()?;
         drive.kept.commit(commit)?;
         drive.end_of_sync()
+    }
+
+    fn head(&self, height: Height) -> Result<Option<Head>, StoreError> {
+        self.lock().kept.head(height)
     }
 
     fn block(&self, height: Height) -> Result<Option<(Block, Certificate)>, StoreError> {
