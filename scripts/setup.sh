@@ -4,7 +4,7 @@
 #   a C++20 compiler, libclang   RocksDB is compiled from source, and its bindings are generated
 #   Rust                         through rustup, where there is no cargo at all
 #
-# With --checks also what only scripts/test.sh needs: clippy, rustfmt and cargo-deny.
+# With --checks also what only scripts/test.sh needs: clippy, rustfmt, cargo-deny and Python 3.
 #
 # Meant for Debian and Ubuntu, as root or with sudo; elsewhere it says what to install by hand.
 # Safe to repeat: where nothing is missing it looks, says so and is done within a second.
@@ -140,6 +140,10 @@ fi
 if ! command -v cargo >/dev/null && ! command -v curl >/dev/null; then
     packages+=(curl ca-certificates)
     words+=('curl, to fetch Rust')
+fi
+if [[ $checks == yes ]] && ! command -v python3 >/dev/null; then
+    packages+=(python3)
+    words+=('Python 3, for the independent model of the rules')
 fi
 if ((${#packages[@]})); then
     missing_words="$(printf '%s; ' "${words[@]}")"

@@ -45,6 +45,9 @@ step format cargo fmt --all -- --check
 step build cargo build --release --workspace --bins --locked
 step clippy cargo clippy --release --workspace --all-targets --locked -- -D warnings
 step tests cargo test --release --workspace --locked
+# The reward rules reckoned once more, by an independent model; see incentives/model/model.py.
+model() { cargo run --release --locked --quiet --example worlds -- 150 | python3 incentives/model/model.py; }
+step model model
 step dependencies cargo deny check bans licenses sources
 
 say "PASSED: all $passed steps in $((SECONDS - all_began)) s"
