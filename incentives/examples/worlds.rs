@@ -138,6 +138,7 @@ impl World {
             power: 1,
         });
         let genesis = Genesis {
+            access: milepost_wire::Access::default(),
             chain: ChainId::new("model").expect("a chain id"),
             time: Timestamp::from_millis(700_000_000_000),
             members: Members::new(listed.collect()).expect("four members"),
