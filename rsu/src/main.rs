@@ -368,6 +368,10 @@ fn run_unit(home: &Home) -> Outcome {
             tracing::warn!("starting anew: the others may have given this unit up while it stood still");
             start_anew()
         }
+        Ended::Deaf => {
+            tracing::warn!("starting anew: the links are up and nobody is heard on them");
+            start_anew()
+        }
         Ended::Behind => {
             // Where no snapshot can be had, the unit goes on as it is, and tries again.
             match joining::leap(home, &config) {

@@ -32,6 +32,10 @@ use crate::{api, link, queries};
 const SENDING_MAX: usize = 4_096;
 /// How often the unit's readings are brought up to date.
 const READINGS_EVERY: Duration = Duration::from_millis(500);
+/// How often the links are looked at.
+const LINKS_EVERY: Duration = Duration::from_secs(1);
+/// How long links may seem deaf, beyond the time in which a block is made in any case.
+const DEAF_MAX: Duration = Duration::from_secs(8);
 /// The longest that the core sleeps, so that it notices when it is to end.
 const SLEEP_MAX_MS: u64 = 500;
 
@@ -79,6 +83,8 @@ pub enum Ended {
     Asked,
     /// The process had stood still, and must be started anew in order to be heard.
     Frozen,
+    /// Its links are up, and those at their other ends are not heard: it must be started anew, too.
+    Deaf,
     /// It is so far behind that it must take a snapshot, and be started anew.
     Behind,
 }
@@ -178,9 +184,11 @@ pub async fn run(
     let server = tokio::spawn(server.into_future());
     ready(address);
 
+    let patience = Duration::from_millis(config.node.heartbeat_ms) + DEAF_MAX;
     let outcome = tokio::select! {
         () = stop => Ok(Ended::Asked),
         _ = handle.frozen() => Ok(Ended::Frozen),
+        () = deaf(&session, &handle, patience) => Ok(Ended::Deaf),
         _ = handle.behind() => Ok(Ended::Behind),
         reason = handle.stopped() => Err(RunError::Fatal(reason)),
     };
@@ -200,6 +208,26 @@ pub async fn run(
         Err(_) => tracing::error!("the ledger node is still in use: it ends with the process"),
     }
     outcome
+}
+
+/// Done once links are up and deaf: for so long no block was made, while more machines were linked than units heard of.
+///
+/// Zenoh 1.10's routers do not always find together again after one of them was given up or started anew; links that
+/// are down are another matter, which starting anew would not mend.
+async fn deaf(session: &Session, handle: &Handle, patience: Duration) {
+    let mut ticks = tokio::time::interval(LINKS_EVERY);
+    let mut well = (handle.view().height(), tokio::time::Instant::now());
+    loop {
+        ticks.tick().await;
+        let height = handle.view().height();
+        let linked = session.info().routers_zid().await.count();
+        if height != well.0 || linked <= handle.peers().len() {
+            well = (height, tokio::time::Instant::now());
+        } else if well.1.elapsed() >= patience {
+            tracing::warn!(linked, heard = handle.peers().len(), "links are up and deaf");
+            return;
+        }
+    }
 }
 
 /// What comes to the core.
