@@ -106,7 +106,7 @@ fn see(vehicle: &Vehicle) {
     let picture = vehicle.ask("picture", &["--bbox", "11.2,44.4,11.5,44.6"]);
     assert_eq!(picture["verified"], true, "{picture}");
     let estimates = picture["estimates"].as_array().expect("there are estimates");
-    for (road, cm_per_s) in [("fast", 1390), ("slow", 690)] {
+    for (road, cm_per_s) in [("fast", 2000), ("slow", 690)] {
         let is_it = |estimate: &Value| {
             (estimate["value"].as_i64()).is_some_and(|value| (value - cm_per_s).abs() < 50)
         };
