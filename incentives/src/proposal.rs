@@ -15,11 +15,12 @@
 //! Source: docs/adr/0015-membership.md.
 
 use milepost_wire::output::Output;
-use milepost_wire::state::{Charter, Proposal};
-use milepost_wire::{Address, Change, Height, Members, ProposalId, Role, Setting};
+use milepost_wire::state::{Charter, Ground, Proposal};
+use milepost_wire::{Address, Change, Height, KeyId, Members, ProposalId, Role, Setting};
 
 use crate::membership::{self, Unfit, Verdict};
 use crate::params::{Params, ParamsError};
+use crate::quarantine::{self, Moment};
 use crate::sighting::ServedKey;
 use crate::state::State;
 use crate::transact::Rejected;
@@ -46,6 +47,12 @@ pub enum Improper {
     /// It is so already.
     #[error("it is so already")]
     AsIs,
+    /// No such vehicle, or its enrolment has ended.
+    #[error("{0} is not enrolled as a vehicle")]
+    NotEnrolled(KeyId),
+    /// A vehicle that is not in quarantine, or has not shown since that it can be heard again.
+    #[error("{0} is not in quarantine, or its record there is not good enough yet")]
+    NotReformed(KeyId),
     /// The member has as many open proposals as it may.
     #[error("{0} has {OF_ONE_MAX} open proposals: withdraw one, or wait")]
     TooMany(Address),
@@ -150,6 +157,17 @@ fn check(state: &State, change: &Change) -> Result<(), Improper> {
                 return Err(Improper::AsIs);
             }
         }
+        &Change::Quarantine { vehicle, .. } => {
+            let known = state.vehicle(&vehicle).filter(|known| !known.revoked);
+            if known.ok_or(Improper::NotEnrolled(vehicle))?.quarantine.is_some() {
+                return Err(Improper::AsIs);
+            }
+        }
+        &Change::Release { vehicle } => {
+            if !quarantine::is_reformed(state, &vehicle) {
+                return Err(Improper::NotReformed(vehicle));
+            }
+        }
     }
     Ok(())
 }
@@ -213,7 +231,7 @@ pub(crate) fn end_block(state: &mut State, height: Height) -> Vec<Output> {
                 continue;
             }
             Verdict::Void => false,
-            Verdict::Done => enact(state, &change),
+            Verdict::Done => enact(state, &change, &mut outputs),
         };
         outputs.push(Output::Enacted {
             proposal: id,
@@ -229,8 +247,21 @@ pub(crate) fn end_block(state: &mut State, height: Height) -> Vec<Output> {
 }
 
 /// What a change does beside changing who votes; `false` where it has lost its sense.
-fn enact(state: &mut State, change: &Change) -> bool {
+fn enact(state: &mut State, change: &Change, outputs: &mut Vec<Output>) -> bool {
+    let now = Moment::of_block(state);
     match change {
+        &Change::Quarantine { vehicle, .. } => {
+            let imposed = quarantine::impose(state, vehicle, Ground::Vote, now.epoch, now);
+            outputs.extend(imposed.clone());
+            return imposed.is_some();
+        }
+        &Change::Release { vehicle } => {
+            // It may have got worse since.
+            if !quarantine::is_reformed(state, &vehicle) {
+                return false;
+            }
+            outputs.extend(quarantine::lift(state, vehicle, now.epoch));
+        }
         Change::SetParams(settings) => match changed_params(state, settings) {
             Ok(params) => state.params.insert((), params),
             Err(_) => return false,
@@ -557,5 +588,104 @@ mod tests {
         let change = settings("need_max", 5);
         let from = Height(0);
         assert!(chain.block(Some((&key, Action::Propose { change, from }))).0);
+    }
+}
+
+#[cfg(test)]
+mod quarantine_tests {
+    use super::*;
+    use crate::testing::Town;
+    use crate::transact::execute;
+    use milepost_wire::state::Q;
+    use milepost_wire::{Action, Hash, Transaction};
+
+    /// All members but the last approve of `change`, and enough blocks pass for it to take force.
+    fn decide(town: &Town, state: &mut State, change: &Change) -> Result<Vec<Output>, Rejected> {
+        for (nth, member) in town.members[..3].iter().enumerate() {
+            let action = match nth {
+                0 => Action::Propose {
+                    change: change.clone(),
+                    from: Height(0),
+                },
+                _ => Action::Approve {
+                    proposal: state.charter().newest,
+                },
+            };
+            let from = member.public();
+            let nonce = state.account(&member.address()).nonce;
+            let transaction = Transaction { from, nonce, action };
+            execute(state, Height(1), &transaction, &mut Vec::new())?;
+        }
+        let mut outputs = Vec::new();
+        for height in 1..4 {
+            outputs.extend(end_block(state, Height(height)));
+        }
+        Ok(outputs)
+    }
+
+    #[test]
+    fn three_of_four_members_put_a_vehicle_away_and_let_it_out_once_it_has_reformed() {
+        let town = Town::new(1);
+        let mut state = State::genesis(&town.genesis);
+        let vehicle = town.keys[0].key_id();
+        let evidence = Hash([7; 32]);
+        let away = decide(&town, &mut state, &Change::Quarantine { vehicle, evidence });
+        assert!(away.is_ok_and(|outputs| outputs.iter().any(|output| matches!(
+            output,
+            Output::Quarantined {
+                ground: Ground::Vote,
+                ..
+            }
+        ))));
+        let known = state.vehicle(&vehicle).expect("enrolled").clone();
+        assert!(known.quarantine.is_some());
+
+        let out = Change::Release { vehicle };
+        assert!(matches!(
+            decide(&town, &mut state, &out),
+            Err(Rejected::Improper(Improper::NotReformed(_)))
+        ));
+        let mut reformed = known;
+        (reformed.standing.good, reformed.standing.bad) = (9 * Q, Q);
+        reformed.standing.evaluated = state.params().evaluated_min;
+        state.vehicles.insert(vehicle, reformed);
+        assert!(decide(&town, &mut state, &out).is_ok());
+        assert!(
+            state
+                .vehicle(&vehicle)
+                .is_some_and(|known| known.quarantine.is_none())
+        );
+    }
+
+    #[test]
+    fn one_member_alone_quarantines_nobody() {
+        let town = Town::new(1);
+        let mut state = State::genesis(&town.genesis);
+        let (vehicle, member) = (town.keys[0].key_id(), &town.members[0]);
+        let action = Action::Propose {
+            change: Change::Quarantine {
+                vehicle,
+                evidence: Hash::ZERO,
+            },
+            from: Height(0),
+        };
+        let from = member.public();
+        let transaction = Transaction {
+            from,
+            nonce: 0,
+            action,
+        };
+        assert_eq!(
+            execute(&mut state, Height(1), &transaction, &mut Vec::new()),
+            Ok(())
+        );
+        for height in 1..9 {
+            end_block(&mut state, Height(height));
+        }
+        assert!(
+            state
+                .vehicle(&vehicle)
+                .is_some_and(|known| known.quarantine.is_none())
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! What can the members decide together?
 //!
 //! A [`Change`] is proposed by one member and takes force once members with more than two thirds of the voting power
-//! have approved: who votes, with what power and which key; the numbers of the rules; who may come in.
+//! have approved: who votes, with what power and which key; the numbers of the rules; who may come in; which vehicles are
+//! not heard.
 //!
 //! How proposals are counted, and when they take force: `milepost_incentives::proposal` and
 //! docs/adr/0015-membership.md.
@@ -9,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::{Address, Member, PublicKey};
+use crate::{Address, Hash, KeyId, Member, PublicKey};
 
 /// Which proposal: they are counted from 1, over the whole life of a chain.
 #[derive(
@@ -66,6 +67,18 @@ pub enum Change {
     SetParams(Vec<Setting>),
     /// Says who may come in, and who may read.
     SetAccess(Access),
+    /// Puts a vehicle into quarantine, where no rule does and the members judge.
+    Quarantine {
+        /// Which one.
+        vehicle: KeyId,
+        /// SHA-256 of what the members were shown: logs, pictures, a report of the roadside units' checks.
+        evidence: Hash,
+    },
+    /// Ends a vehicle's quarantine. Its record in the shadow must allow it.
+    Release {
+        /// Which one.
+        vehicle: KeyId,
+    },
 }
 
 /// One number of the rules, by the name that it has in `genesis.json`; a number within another is `speed.near`, or
