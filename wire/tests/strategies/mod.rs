@@ -157,6 +157,8 @@ pub fn change() -> impl Strategy<Value = Change> {
         (address(), public_key()).prop_map(|(member, key)| Change::SetKey { member, key }),
         vec(setting, 1..=Setting::COUNT_MAX).prop_map(Change::SetParams),
         access.prop_map(Change::SetAccess),
+        (key_id(), hash()).prop_map(|(vehicle, evidence)| Change::Quarantine { vehicle, evidence }),
+        key_id().prop_map(|vehicle| Change::Release { vehicle }),
     ]
 }
 
