@@ -115,6 +115,7 @@ fn commit(criterion: &mut Criterion) {
                     outputs: &executed.outputs,
                     tree: &executed.tree_changes,
                     open: &executed.open_changes,
+                    members: None,
                 };
                 store.commit(&commit).expect("commits");
                 store

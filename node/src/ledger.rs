@@ -191,6 +191,11 @@ impl Ledger {
         &self.following
     }
 
+    /// Whom the next block gives the vote to, where that changes.
+    pub fn changed_members(&self) -> Option<&Members> {
+        (self.following != *self.members()).then_some(&self.following)
+    }
+
     /// What the rules have come to.
     pub fn state(&self) -> &State {
         &self.state

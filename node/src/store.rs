@@ -20,7 +20,7 @@ use milepost_wire::certificate::Head;
 use milepost_wire::output::Output;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Block, Cell, Certificate, Hash, Height, KeyId, Kind, SignedBatch, Timestamp};
+use milepost_wire::{Block, Cell, Certificate, Hash, Height, KeyId, Kind, Members, SignedBatch, Timestamp};
 
 /// Where an output stands: the block's height, and the output's index in it.
 pub type Place = (Height, u32);
@@ -64,6 +64,8 @@ pub struct Commit<'a> {
     pub tree: &'a [(StateKey, Option<Vec<u8>>)],
     /// What it changed in the short-lived state.
     pub open: &'a [(Vec<u8>, Option<Vec<u8>>)],
+    /// Whom it gives the vote to, where that changes: headers name members by hash alone.
+    pub members: Option<&'a Members>,
 }
 
 /// What is on the disk at start.

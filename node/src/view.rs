@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use milepost_incentives::State;
 use milepost_wire::certificate::Head;
+use milepost_wire::light::LightBlock;
 use milepost_wire::output::Output;
 use milepost_wire::proof::{OutputsProof, StateProof};
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Block, Certificate, Hash, Height, KeyId, Members, encode, merkle};
+use milepost_wire::{Block, Certificate, Hash, Height, KeyId, Member, Members, encode, merkle};
 
 use crate::batch::VerifiedBatch;
 use crate::ledger::Ledger;
-use crate::store::{EVERYBODY, Place, Store, StoreError};
+use crate::store::{EVERYBODY, Place, Rocks, Store, StoreError};
 
 /// The ledger after a block.
 #[derive(Clone)]
@@ -139,25 +140,66 @@ impl View {
 
     /// What the state says under `key`, with its proof; `None` before the first block.
     pub fn prove(&self, key: StateKey) -> Option<StateProof> {
-        let head = self.head()?.clone();
-        let state = self.state();
-        let value = match &key {
-            StateKey::Books => Some(encode(&state.books())),
-            StateKey::Account(address) => state.find_account(address).map(encode),
-            StateKey::Vehicle(vehicle) => state.vehicle(vehicle).map(encode),
-            StateKey::Road(cell, kind) => state.road(*cell, *kind).map(encode),
-            StateKey::Operator(member) => state.find_operator(member).map(encode),
-            key => state.find_decided(key),
-        };
-        let path = self.ledger.tree().prove(&key.bytes());
-        Some(StateProof {
-            head,
-            open_root: state.open_root(),
-            key,
-            value,
-            path,
-        })
+        Some(prove(&self.ledger, self.head()?.clone(), key))
     }
+}
+
+/// What the ledger after the block of `head` says under `key`, with its proof.
+pub fn prove(ledger: &Ledger, head: Head, key: StateKey) -> StateProof {
+    let state = ledger.state();
+    let value = match &key {
+        StateKey::Books => Some(encode(&state.books())),
+        StateKey::Account(address) => state.find_account(address).map(encode),
+        StateKey::Vehicle(vehicle) => state.vehicle(vehicle).map(encode),
+        StateKey::Road(cell, kind) => state.road(*cell, *kind).map(encode),
+        StateKey::Operator(member) => state.find_operator(member).map(encode),
+        key => state.find_decided(key),
+    };
+    let path = ledger.tree().prove(&key.bytes());
+    StateProof {
+        head,
+        open_root: state.open_root(),
+        key,
+        value,
+        path,
+    }
+}
+
+/// A block with its members, for who follows the chain by certificates; `None` where there is no such block. Headers,
+/// certificates and members are kept for ever, so it does not matter what was pruned.
+///
+/// # Errors
+///
+/// [`StoreError`], also where the members are missing.
+pub fn light_block(
+    store: &Rocks,
+    genesis: &Members,
+    height: Height,
+) -> Result<Option<LightBlock>, StoreError> {
+    let Some(head) = store.head(height)? else {
+        return Ok(None);
+    };
+    let genesis_hash = genesis.hash();
+    let members = |hash: Hash| -> Result<Vec<Member>, StoreError> {
+        if hash == genesis_hash {
+            return Ok(genesis.to_vec());
+        }
+        let found = store.members(&hash)?.ok_or_else(|| StoreError::Damaged {
+            what: format!("members/{hash}"),
+            why: format!("block {height} names them, and they are missing"),
+        })?;
+        Ok(found.to_vec())
+    };
+    let (voting, next) = (head.header.members_hash, head.header.next_members_hash);
+    Ok(Some(LightBlock {
+        members: members(voting)?,
+        next_members: if next == voting {
+            Vec::new()
+        } else {
+            members(next)?
+        },
+        head,
+    }))
 }
 
 /// Where all stands that a vehicle's pay for an epoch follows from: its scores, bonds and payment, and the epoch's sums.

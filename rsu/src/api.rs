@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /v1/status` | the unit and its ledger in short; what `milepost-rsu status` prints |
 //! | `GET /v1/blocks/{height or latest}` | a block: header, signers, transactions, batches |
+//! | `GET /v1/light/{height or latest}` | a light block: what `docs/light-client.md` describes, in hexadecimal, and what it says |
 //! | `GET /v1/picture?bbox=W,S,E,N&kind=speed&live=true&limit=N` | GeoJSON |
 //! | `GET /v1/accounts/{address}` | balance and nonce |
 //! | `GET /v1/vehicles?after=KEYID&limit=N` | enrolled vehicles, in the order of their key ids |
@@ -40,8 +41,8 @@ use milepost_wire::payout::adds_up;
 use milepost_wire::state::Vehicle;
 use milepost_wire::time::Epoch;
 use milepost_wire::{
-    Action, Address, Amount, Block, Certificate, Height, KeyId, Kind, Message, SignedTransaction, Timestamp,
-    decode,
+    Action, Address, Amount, Block, Certificate, Height, KeyId, Kind, Member, Message, SignedTransaction,
+    Timestamp, decode, encode,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -72,6 +73,7 @@ pub fn router(served: Arc<Served>) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/blocks/{height}", get(block))
+        .route("/v1/light/{height}", get(light))
         .route("/v1/picture", get(picture))
         .route("/v1/accounts/{address}", get(account))
         .route("/v1/vehicles", get(vehicles))
@@ -156,12 +158,7 @@ fn age_ms(served: &Served, now: Timestamp) -> u64 {
 }
 
 async fn block(State(served): State<Arc<Served>>, path: Asked<String>) -> Answer {
-    let text = segment(path)?;
-    let newest = served.view().height();
-    let height = match text.as_str() {
-        "latest" => newest,
-        _ => Height(parse(&text, "a height such as 17, or latest")?),
-    };
+    let (height, newest) = height(&served, path)?;
     read(served, move |served| {
         let Some((block, certificate)) = served.store.block(height)? else {
             let hint = format!("blocks 1 to {newest} are here");
@@ -188,6 +185,44 @@ async fn block(State(served): State<Arc<Served>>, path: Asked<String>) -> Answer
             reports,
             outputs,
         ))))
+    })
+    .await
+}
+
+/// Which height is asked for, and the newest.
+fn height(served: &Served, path: Asked<String>) -> Result<(Height, Height), ApiError> {
+    let text = segment(path)?;
+    let newest = served.view().height();
+    let height = match text.as_str() {
+        "latest" => newest,
+        _ => Height(parse(&text, "a height such as 17, or latest")?),
+    };
+    Ok((height, newest))
+}
+
+async fn light(State(served): State<Arc<Served>>, path: Asked<String>) -> Answer {
+    let (height, newest) = height(&served, path)?;
+    read(served, move |served| {
+        let Some(block) = served.light_block(height)? else {
+            let hint = format!("blocks 1 to {newest} are here");
+            return Ok(Err(ApiError::absent(format!("there is no block {height}"), hint)));
+        };
+        let header = &block.head.header;
+        let members = |list: &[Member]| -> Vec<Value> {
+            let member = |member: &Member| {
+                let Member { key, provider, power } = member;
+                json!({ "id": key.address().ok(), "key": key, "provider": provider, "power": power })
+            };
+            list.iter().map(member).collect()
+        };
+        Ok(Ok(Json(json!({
+            "height": header.height,
+            "hash": header.hash(),
+            "time": rfc3339::format(header.time),
+            "members": members(&block.members),
+            "next_members": members(&block.next_members),
+            "bytes": hex::encode(encode(&block)),
+        }))))
     })
     .await
 }
@@ -502,9 +537,10 @@ mod tests {
     use crate::status;
     use milepost_node::VerifiedBatch;
     use milepost_node::store::Rocks;
+    use milepost_wire::light::{Bounds, LightBlock, LightClient, Progress};
     use milepost_wire::output::{Estimate, Item};
     use milepost_wire::time::Slot;
-    use milepost_wire::{Signed, Transaction, Verified, encode};
+    use milepost_wire::{Signed, Transaction, Verified};
     use tokio::sync::{mpsc, watch};
 
     /// A unit's API on a loopback port, over a ledger of one block with one report.
@@ -629,6 +665,25 @@ mod tests {
         );
         assert_eq!(site.refused("/v1/blocks/2"), 404);
         assert_eq!(site.refused("/v1/blocks/0"), 404);
+    }
+
+    #[test]
+    fn a_light_block_can_be_followed_from_the_genesis() {
+        let site = site();
+        let light = site.get("/v1/light/latest");
+        assert_eq!(light, site.get("/v1/light/1"));
+        assert_eq!(light["hash"], site.get("/v1/blocks/1")["hash"]);
+        assert_eq!(light["members"][0]["provider"], "provider-0");
+        let bytes = hex::decode(light["bytes"].as_str().expect("hexadecimal")).expect("hexadecimal");
+        let block: LightBlock = decode(&bytes).expect("a light block");
+        let genesis = samples::genesis(1);
+        let (consortium, time) = (genesis.consortium(), block.head.header.time);
+        let mut client = LightClient::new(consortium, genesis.time, Bounds::default());
+        assert_eq!(client.offer(time, block), Ok(Progress::Believed));
+        for absent in ["0", "2"] {
+            assert_eq!(site.refused(&format!("/v1/light/{absent}")), 404);
+        }
+        assert_eq!(site.refused("/v1/light/first"), 400);
     }
 
     #[test]

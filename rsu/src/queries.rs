@@ -6,6 +6,7 @@
 //! | `q/vehicle/<key id>` | likewise |
 //! | `q/picture?bbox=W,S,E,N` | [`OutputsProof`](milepost_wire::proof::OutputsProof)s of the newest estimates, one a reply |
 //! | `q/explain/<key id>/<epoch>` | [`OutputsProof`](milepost_wire::proof::OutputsProof)s of scores, bonds, payment and the epoch's sums, one a reply |
+//! | `q/light/<height, or latest>` | a [`LightBlock`](milepost_wire::light::LightBlock), of whatever age |
 //!
 //! Everything is proved, so it does not matter which unit answers. What cannot be understood gets an error
 //! reply. Bounded: [`ASKED_MAX`] questions wait, further ones are dropped; a picture has at most
@@ -20,7 +21,7 @@ use milepost_node::view::{explanation, prove_outputs};
 use milepost_wire::proof::OutputsProof;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Address, KeyId, encode, topic};
+use milepost_wire::{Address, Height, KeyId, encode, topic};
 use zenoh::query::Query;
 use zenoh::{Session, Wait};
 
@@ -42,7 +43,7 @@ const QUESTION_LEN_MAX: usize = 256;
 pub async fn answer(session: &Session, served: Arc<Served>) -> zenoh::Result<()> {
     let root = topic::root(&served.genesis.chain);
     let (to_answer, asked) = sync_channel(ASKED_MAX);
-    for about in ["account/*", "vehicle/*", "picture", "explain/*/*"] {
+    for about in ["account/*", "vehicle/*", "picture", "explain/*/*", "light/*"] {
         let to_answer = to_answer.clone();
         session
             .declare_queryable(format!("{root}/q/{about}"))
@@ -101,13 +102,27 @@ fn proofs(served: &Served, key: &str, parameters: &str) -> Result<Vec<Vec<u8>>, 
             let places = explanation(&served.store, vehicle, epoch).map_err(|error| error.to_string())?;
             outputs_proofs(served, &places)
         }
-        _ => Err("expected account/ADDRESS, vehicle/KEYID, picture or explain/KEYID/EPOCH".into()),
+        ["light", height] => light_blocks(served, height),
+        _ => Err(
+            "expected account/ADDRESS, vehicle/KEYID, picture, explain/KEYID/EPOCH, light/HEIGHT or light/latest".into(),
+        ),
     }
 }
 
 fn state_proof(served: &Served, key: StateKey) -> Result<Vec<Vec<u8>>, String> {
     let proof = served.view().prove(key).ok_or("there is no block yet")?;
     Ok(vec![encode(&proof)])
+}
+
+fn light_blocks(served: &Served, height: &str) -> Result<Vec<Vec<u8>>, String> {
+    let newest = served.view().height();
+    let height = match height {
+        "latest" => newest,
+        _ => Height(parse(height)?),
+    };
+    let block = served.light_block(height).map_err(|error| error.to_string())?;
+    let block = block.ok_or_else(|| format!("there is no block {height}; blocks 1 to {newest} are here"))?;
+    Ok(vec![encode(&block)])
 }
 
 fn picture_proofs(served: &Served, parameters: &str) -> Result<Vec<Vec<u8>>, String> {

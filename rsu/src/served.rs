@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use milepost_incentives::Genesis;
 use milepost_node::View;
 use milepost_node::store::{Rocks, Store, StoreError};
+use milepost_node::view::light_block;
+use milepost_wire::light::LightBlock;
 use milepost_wire::output::Estimate;
 use milepost_wire::transaction::Transaction;
-use milepost_wire::{Address, Hash, Output, SignedTransaction, Timestamp, Verified};
+use milepost_wire::{Address, Hash, Height, Output, SignedTransaction, Timestamp, Verified};
 use tokio::sync::{mpsc, watch};
 
 use crate::finality::Finality;
@@ -99,6 +101,19 @@ impl Served {
     /// The newest ledger.
     pub fn view(&self) -> Arc<View> {
         self.views.borrow().clone()
+    }
+
+    /// A block with its members, for who follows the chain by certificates.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn light_block(&self, height: Height) -> Result<Option<LightBlock>, StoreError> {
+        // What is above the tip is being fetched, and not decided here.
+        if height > self.view().height() {
+            return Ok(None);
+        }
+        light_block(&self.store, &self.genesis.members, height)
     }
 
     /// When the chain's slots begin.

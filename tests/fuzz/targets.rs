@@ -10,6 +10,7 @@ use milepost_incentives::Genesis;
 use milepost_node::message::{BlockAnswer, PeerMessage};
 use milepost_obu::source::{FcdReader, JsonlReader};
 use milepost_wire::certificate::Head;
+use milepost_wire::light::LightBlock;
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
 use milepost_wire::*;
 
@@ -37,6 +38,7 @@ pub(crate) const TARGETS: &[Target] = &[
     binary::<Header>(golden!("header")),
     binary::<Certificate>(golden!("certificate")),
     binary::<Head>(golden!("head")),
+    binary::<LightBlock>(golden!("light_block", "light_block_of_a_change")),
     binary::<Output>(golden!("output_score", "output_estimate", "output_epoch_closed")),
     binary::<StateProof>(golden!("state_proof_present", "state_proof_other", "state_proof_empty")),
     binary::<OutputsProof>(golden!("outputs_proof")),

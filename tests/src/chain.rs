@@ -167,6 +167,7 @@ impl Chain {
                     outputs: &made.executed.outputs,
                     tree: &made.executed.tree_changes,
                     open: &made.executed.open_changes,
+                    members: self.ledger.changed_members(),
                 })
                 .expect("the disk works");
             self.advance(&made);

@@ -180,6 +180,7 @@ impl Chance {
 const REQUESTS: &[&[u8]] = &[
     b"GET /v1/status HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     b"GET /v1/blocks/latest HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    b"GET /v1/light/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     b"GET /v1/picture?bbox=11,44,12,45&kind=speed&live=true&limit=3 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     b"GET /v1/vehicles?after=0011223344556677&limit=2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     b"GET /v1/explain/0011223344556677/3 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",

@@ -11,11 +11,18 @@
 //! way is needed first. Of two neighbours, the lower one names the upper one's members, and there is nothing to
 //! skip.
 //!
+//! Downwards the same: figures and payments stand under old heads, and an old block that more than a third of the power
+//! trusted today signed is one that an honest member signed. Nothing is skipped downwards in several steps.
+//!
 //! That holds only as long as the members of the trusted block can be held to account. So a trusted block older than
 //! [`Bounds::trust_period_ms`] is believed no more, and a fresh one must come from the vehicle's owner. Byte by
 //! byte: `docs/light-client.md`. Why so: docs/adr/0014-light-client.md.
 //!
-//! Bounded: at most [`CHECKPOINTS_MAX`] trusted blocks, and one block that waits for each halving of the way.
+//! Several may tell different things of one height: all that agree with themselves wait together, and what proves to be
+//! forged is dropped. So whoever lies about a block on the way costs a few questions, and nothing else.
+//!
+//! Bounded: at most [`CHECKPOINTS_MAX`] trusted blocks, and [`ALTERNATIVES_MAX`] blocks that wait for each halving of
+//! the way.
 
 use std::collections::BTreeMap;
 
@@ -28,6 +35,11 @@ use crate::{Consortium, Hash, Height, Member, Members, Timestamp};
 
 /// Trusted blocks that are kept, for the proofs of heights between them.
 pub const CHECKPOINTS_MAX: usize = 16;
+/// Blocks that are told of one height and wait.
+pub const ALTERNATIVES_MAX: usize = 8;
+/// Heads move trust on once they are newer than what is trusted by this part of the trust period: often enough that
+/// trust does not run out, and seldom enough that the disk on which it is kept does not wear out.
+pub const ADVANCE_PART: u64 = 1024;
 
 /// A head, and everything that is needed to go on from it.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
@@ -101,16 +113,16 @@ pub enum LightError {
         drift_max_ms: u64,
     },
     /// Time runs backwards.
-    #[error("block {height} of {time_ms} ms is not later than trusted block {trusted} of {trusted_ms} ms")]
+    #[error("block {height} of {time_ms} ms is not later than block {below} of {below_ms} ms")]
     NotLater {
         /// The block.
         height: Height,
         /// Its time.
         time_ms: u64,
-        /// The trusted block below.
-        trusted: Height,
+        /// The block below; one of the two is trusted.
+        below: Height,
         /// Its time.
-        trusted_ms: u64,
+        below_ms: u64,
     },
     /// The block below names other members, or another child.
     #[error(
@@ -131,8 +143,10 @@ pub enum LightError {
     /// Two certified blocks at one height: more than a third of the members lie.
     #[error("two blocks were certified at height {0}: {1} and {2}")]
     Fork(Height, Hash, Hash),
-    /// Below everything that is trusted.
-    #[error("block {found} lies below {lowest}, the lowest that is trusted")]
+    /// Below everything that is trusted, and signed by others.
+    #[error(
+        "block {found} lies below {lowest}, the lowest that is trusted, and no more than a third of the power trusted there signed it"
+    )]
     Below {
         /// The block.
         found: Height,
@@ -160,13 +174,21 @@ struct Checkpoint {
     since: Timestamp,
     next_members: Members,
     next_members_hash: Hash,
+    /// The block itself, for keeping; `None` of genesis.
+    whole: Option<Box<LightBlock>>,
 }
 
 /// A light block that agrees with itself: its own members certified it.
 #[derive(Clone, Debug)]
 struct Candidate {
-    head: Head,
+    block: LightBlock,
     next_members: Members,
+}
+
+impl Candidate {
+    fn height(&self) -> Height {
+        self.block.head.header.height
+    }
 }
 
 /// Follows one chain by certificates alone.
@@ -176,8 +198,8 @@ pub struct LightClient {
     bounds: Bounds,
     /// Never empty.
     trusted: BTreeMap<Height, Checkpoint>,
-    /// Blocks that wait for one below them, highest first.
-    waiting: Vec<Candidate>,
+    /// Blocks that wait for one below them, highest first; those of one height together, and never none.
+    waiting: Vec<Vec<Candidate>>,
 }
 
 impl LightClient {
@@ -189,6 +211,7 @@ impl LightClient {
             since: at,
             next_members: consortium.members.clone(),
             next_members_hash: consortium.members.hash(),
+            whole: None,
         };
         Self {
             consortium,
@@ -198,7 +221,8 @@ impl LightClient {
         }
     }
 
-    /// Trusts a block that was believed before, as kept by the caller; how old it is counts from its time.
+    /// Trusts a block that was believed before, as kept by the caller, or that somebody vouches for; how old it is counts
+    /// from its time.
     ///
     /// # Errors
     ///
@@ -211,10 +235,33 @@ impl LightClient {
         Ok(client)
     }
 
+    /// What it started from.
+    pub fn consortium(&self) -> &Consortium {
+        &self.consortium
+    }
+
     /// The highest trusted block.
     pub fn newest(&self) -> (Height, Hash) {
         let (height, checkpoint) = self.newest_checkpoint();
         (height, checkpoint.block)
+    }
+
+    /// The highest trusted block with all that is needed to go on from it, for [`LightClient::resume`]; `None` where
+    /// that is the genesis.
+    pub fn newest_block(&self) -> Option<&LightBlock> {
+        self.newest_checkpoint().1.whole.as_deref()
+    }
+
+    /// The light block that is needed next for what waits, if anything waits.
+    pub fn needed(&self) -> Option<Height> {
+        let above = self.waiting.last()?.first()?.height();
+        let (below, _) = self.trusted.range(..above).next_back()?;
+        Some(Height(below.0 + (above.0 - below.0) / 2))
+    }
+
+    /// Forgets what waits.
+    pub fn give_up(&mut self) {
+        self.waiting.clear();
     }
 
     /// Who votes after it.
@@ -222,20 +269,67 @@ impl LightClient {
         &self.newest_checkpoint().1.next_members
     }
 
-    /// Takes in a block: one that is wanted, or the one that was last said to be needed.
+    /// Takes in a block: one that is wanted, or the one that was last said to be needed, or another of the same height.
     ///
     /// # Errors
     ///
-    /// [`LightError`]; then what waited for this block is forgotten, and what was trusted stays.
+    /// [`LightError`], of this block or of those that waited for it: they are dropped. What waits above goes on waiting,
+    /// and [`LightClient::needed`] says for which block. What was trusted stays.
     pub fn offer(&mut self, now: Timestamp, block: LightBlock) -> Result<Progress, LightError> {
-        let result = self.take_in(now, block);
-        if result.is_err() {
-            self.waiting.clear();
+        let height = block.head.header.height;
+        if let Some(known) = self.trusted.get(&height) {
+            self.check_same(known, &block.head)?;
+            return self.settle(now);
         }
-        result
+        // What costs nothing comes before signatures.
+        self.check_time(now, &block.head)?;
+        self.trusted_near(now, height)?;
+        let candidate = self.candidate(block)?;
+        match self.waiting.last_mut() {
+            Some(told) if told.iter().all(|other| other.height() == height) => {
+                if told.len() < ALTERNATIVES_MAX && !told.iter().any(|other| other.block == candidate.block) {
+                    told.push(candidate);
+                }
+            }
+            _ => {
+                if self.needed() != Some(height) {
+                    self.waiting.clear();
+                }
+                self.waiting.push(vec![candidate]);
+            }
+        }
+        self.settle(now)
     }
 
-    /// Whether a head alone can be believed: its members are those that voted after the trusted block below it.
+    /// Takes in a head alone: believed as [`LightClient::judge`] says, and from time to time trust moves on to it.
+    ///
+    /// # Errors
+    ///
+    /// [`LightError`].
+    pub fn hear(&mut self, now: Timestamp, head: &Head) -> Result<Progress, LightError> {
+        let progress = self.judge(now, head)?;
+        let (height, newest) = self.newest_checkpoint();
+        let header = &head.header;
+        let unchanged = [header.members_hash, header.next_members_hash] == [newest.next_members_hash; 2];
+        let due = header.time.since(newest.since) >= self.bounds.trust_period_ms / ADVANCE_PART;
+        if progress == Progress::Believed && header.height > height && unchanged && due {
+            let next_members = newest.next_members.clone();
+            let members = next_members.to_vec();
+            // Of the heights between the two, the members are the same: the later one will do.
+            self.trusted.remove(&height);
+            self.trust(Candidate {
+                block: LightBlock {
+                    head: head.clone(),
+                    members,
+                    next_members: Vec::new(),
+                },
+                next_members,
+            });
+        }
+        Ok(progress)
+    }
+
+    /// Whether a head alone can be believed: its members are those that voted after a trusted block near it.
     /// Otherwise its light block is needed.
     ///
     /// # Errors
@@ -244,11 +338,12 @@ impl LightClient {
     pub fn judge(&self, now: Timestamp, head: &Head) -> Result<Progress, LightError> {
         let height = head.header.height;
         if let Some(known) = self.trusted.get(&height) {
-            return same(height, known.block, head.header.hash());
+            self.check_same(known, head)?;
+            return Ok(Progress::Believed);
         }
         self.check_time(now, head)?;
-        let (below, trusted) = self.checkpoint_below(now, height)?;
-        check_follows(below, trusted, head)?;
+        let (at, trusted) = self.trusted_near(now, height)?;
+        self.check_follows(at, trusted, head)?;
         if head.header.members_hash != trusted.next_members_hash {
             return Ok(Progress::Needs(height));
         }
@@ -256,71 +351,81 @@ impl LightClient {
         Ok(Progress::Believed)
     }
 
-    fn take_in(&mut self, now: Timestamp, block: LightBlock) -> Result<Progress, LightError> {
-        let height = block.head.header.height;
-        if let Some(known) = self.trusted.get(&height) {
-            return same(height, known.block, block.head.header.hash());
-        }
-        // What costs nothing comes before signatures.
-        self.check_time(now, &block.head)?;
-        self.checkpoint_below(now, height)?;
-        let candidate = self.candidate(block)?;
-        if self.needed() != Some(height) {
-            self.waiting.clear();
-        }
-        self.waiting.push(candidate);
-        while let Some(candidate) = self.waiting.pop() {
-            let (below, trusted) = self.checkpoint_below(now, candidate.head.header.height)?;
-            check_follows(below, trusted, &candidate.head)?;
-            let adjacent = below.next() == candidate.head.header.height;
-            if adjacent || signed_by_a_third(&trusted.next_members, &candidate.head) {
-                self.trust(candidate);
-            } else {
-                self.waiting.push(candidate);
-                return Ok(self.needed().map_or(Progress::Believed, Progress::Needs));
+    /// Believes what waits, from the lowest up, as far as that goes.
+    fn settle(&mut self, now: Timestamp) -> Result<Progress, LightError> {
+        while let Some(told) = self.waiting.pop() {
+            let (mut open, mut why) = (Vec::new(), None);
+            for candidate in told {
+                match self.step(now, &candidate) {
+                    Ok(true) => self.trust(candidate),
+                    Ok(false) => open.push(candidate),
+                    Err(error @ LightError::Fork(..)) => return Err(error),
+                    Err(error) => why = Some((candidate.height(), error)),
+                }
+            }
+            match (open.first(), why) {
+                (Some(candidate), _) if !self.trusted.contains_key(&candidate.height()) => {
+                    self.waiting.push(open);
+                    return Ok(self.needed().map_or(Progress::Believed, Progress::Needs));
+                }
+                (None, Some((height, error))) if !self.trusted.contains_key(&height) => return Err(error),
+                _ => {}
             }
         }
         Ok(Progress::Believed)
     }
 
-    /// The height half way between what waits and what is trusted below it.
-    fn needed(&self) -> Option<Height> {
-        let above = self.waiting.last()?.head.header.height;
-        let (below, _) = self.trusted.range(..above).next_back()?;
-        Some(Height(below.0 + (above.0 - below.0) / 2))
+    /// Whether a block that agrees with itself can be believed now, or has to wait for one below.
+    fn step(&self, now: Timestamp, candidate: &Candidate) -> Result<bool, LightError> {
+        let (height, head) = (candidate.height(), &candidate.block.head);
+        if let Some(known) = self.trusted.get(&height) {
+            return self.check_same(known, head).map(|()| true);
+        }
+        let (at, trusted) = self.trusted_near(now, height)?;
+        self.check_follows(at, trusted, head)?;
+        if at.next() == height || signed_by_a_third(&trusted.next_members, head) {
+            Ok(true)
+        } else if at < height {
+            Ok(false)
+        } else {
+            Err(LightError::Below {
+                found: height,
+                lowest: at,
+            })
+        }
     }
 
     /// Checks a block against itself: its members hash to what its header says, and certified it.
     fn candidate(&self, block: LightBlock) -> Result<Candidate, LightError> {
         let header = &block.head.header;
-        let members = Members::new(block.members)?;
+        let members = Members::new(block.members.clone())?;
         block.head.verify(&self.consortium.chain, &members)?;
         let next_members = if block.next_members.is_empty() {
             members
         } else {
-            Members::new(block.next_members)?
+            Members::new(block.next_members.clone())?
         };
         if next_members.hash() != header.next_members_hash {
             return Err(CertificateError::OtherMembers.into());
         }
-        Ok(Candidate {
-            head: block.head,
-            next_members,
-        })
+        Ok(Candidate { block, next_members })
     }
 
     fn trust(&mut self, candidate: Candidate) {
-        let header = candidate.head.header;
+        let header = &candidate.block.head.header;
+        let height = header.height;
         let checkpoint = Checkpoint {
             block: header.hash(),
             time: header.time,
             since: header.time,
             next_members_hash: header.next_members_hash,
             next_members: candidate.next_members,
+            whole: Some(Box::new(candidate.block)),
         };
-        self.trusted.insert(header.height, checkpoint);
+        self.trusted.insert(height, checkpoint);
         if self.trusted.len() > CHECKPOINTS_MAX {
-            self.trusted.pop_first();
+            let oldest = self.trusted.keys().copied().find(|oldest| *oldest != height);
+            oldest.map(|oldest| self.trusted.remove(&oldest));
         }
     }
 
@@ -329,27 +434,22 @@ impl LightClient {
         (*height, checkpoint)
     }
 
-    /// The highest trusted block below, where it is not too old.
-    fn checkpoint_below(&self, now: Timestamp, height: Height) -> Result<(Height, &Checkpoint), LightError> {
-        let Some((&below, trusted)) = self.trusted.range(..height).next_back() else {
-            let lowest = self
-                .trusted
-                .first_key_value()
-                .map_or(Height::ZERO, |(lowest, _)| *lowest);
-            return Err(LightError::Below {
-                found: height,
-                lowest,
-            });
-        };
-        if now.since(trusted.since) > self.bounds.trust_period_ms {
-            return Err(LightError::Expired {
-                trusted: below,
-                at_ms: trusted.since.millis(),
-                period_ms: self.bounds.trust_period_ms,
-                now_ms: now.millis(),
-            });
+    /// The highest trusted block below that is not too old; where there is none, the lowest one above.
+    fn trusted_near(&self, now: Timestamp, height: Height) -> Result<(Height, &Checkpoint), LightError> {
+        let fresh =
+            |(_, trusted): &(&Height, &Checkpoint)| now.since(trusted.since) <= self.bounds.trust_period_ms;
+        let below = self.trusted.range(..height).next_back().filter(fresh);
+        // A block that is neither below nor above is this one.
+        if let Some((at, trusted)) = below.or_else(|| self.trusted.range(height.next()..).find(fresh)) {
+            return Ok((*at, trusted));
         }
-        Ok((below, trusted))
+        let (trusted, newest) = self.newest_checkpoint();
+        Err(LightError::Expired {
+            trusted,
+            at_ms: newest.since.millis(),
+            period_ms: self.bounds.trust_period_ms,
+            now_ms: now.millis(),
+        })
     }
 
     fn check_time(&self, now: Timestamp, head: &Head) -> Result<(), LightError> {
@@ -363,48 +463,65 @@ impl LightClient {
         }
         Ok(())
     }
-}
 
-fn same(height: Height, known: Hash, found: Hash) -> Result<Progress, LightError> {
-    if known == found {
-        Ok(Progress::Believed)
-    } else {
-        Err(LightError::Fork(height, known, found))
-    }
-}
-
-/// What a block must have in common with the trusted one below it.
-fn check_follows(below: Height, trusted: &Checkpoint, head: &Head) -> Result<(), LightError> {
-    let header = &head.header;
-    if header.time <= trusted.time && below > Height::ZERO {
-        return Err(LightError::NotLater {
-            height: header.height,
-            time_ms: header.time.millis(),
-            trusted: below,
-            trusted_ms: trusted.time.millis(),
-        });
-    }
-    if below.next() == header.height {
-        for (what, expected, found) in [
-            ("the parent", trusted.block, header.parent),
-            (
-                "the members' hash",
-                trusted.next_members_hash,
-                header.members_hash,
-            ),
-        ] {
-            if expected != found {
-                return Err(LightError::NotNext {
-                    height: header.height,
-                    trusted: below,
-                    what,
-                    expected,
-                    found,
-                });
-            }
+    /// Whether a block is the trusted one of its height. Another one that the same members certified is a fork; one that
+    /// they did not is no news.
+    fn check_same(&self, known: &Checkpoint, head: &Head) -> Result<(), LightError> {
+        let (height, found) = (head.header.height, head.header.hash());
+        if known.block == found {
+            return Ok(());
         }
+        let Some(whole) = &known.whole else {
+            return Err(LightError::NotNext {
+                height,
+                trusted: height,
+                what: "the genesis",
+                expected: known.block,
+                found,
+            });
+        };
+        let members = Members::new(whole.members.clone())?;
+        head.verify(&self.consortium.chain, &members)?;
+        Err(LightError::Fork(height, known.block, found))
     }
-    Ok(())
+
+    /// What a block must have in common with the trusted one at `at`.
+    fn check_follows(&self, at: Height, trusted: &Checkpoint, head: &Head) -> Result<(), LightError> {
+        let header = &head.header;
+        let mut places = [(at, trusted.time), (header.height, header.time)];
+        places.sort_unstable();
+        let [(below, below_time), (above, above_time)] = places;
+        if above_time <= below_time && below > Height::ZERO {
+            return Err(LightError::NotLater {
+                height: above,
+                time_ms: above_time.millis(),
+                below,
+                below_ms: below_time.millis(),
+            });
+        }
+        let not_next = |what, expected, found| LightError::NotNext {
+            height: header.height,
+            trusted: at,
+            what,
+            expected,
+            found,
+        };
+        let first = header.height == Height::ZERO.next();
+        if first && header.parent != self.consortium.genesis {
+            return Err(not_next("the genesis", self.consortium.genesis, header.parent));
+        }
+        if at.next() != header.height {
+            return Ok(());
+        }
+        if header.parent != trusted.block {
+            return Err(not_next("the parent", trusted.block, header.parent));
+        }
+        let (expected, found) = (trusted.next_members_hash, header.members_hash);
+        if expected != found {
+            return Err(not_next("the members' hash", expected, found));
+        }
+        Ok(())
+    }
 }
 
 /// Whether more than a third of `members`' power is among the signers, whose signatures were checked before. An
@@ -534,9 +651,13 @@ mod tests {
         let (mut asked, mut offered) = (wanted.clone(), 0);
         loop {
             offered += 1;
-            match client.offer(now, asked)? {
-                Progress::Believed => return Ok(offered),
-                Progress::Needs(height) => asked = blocks[height.0 as usize - 1].clone(),
+            match client.offer(now, asked) {
+                Ok(Progress::Believed) => return Ok(offered),
+                Ok(Progress::Needs(height)) => asked = blocks[height.0 as usize - 1].clone(),
+                Err(error) => {
+                    client.give_up();
+                    return Err(error);
+                }
             }
             assert!(offered <= 200, "it comes to an end");
         }
@@ -642,7 +763,124 @@ mod tests {
             &[0, 1, 2, 3],
             9,
         );
-        assert!(matches!(client.offer(now, other), Err(LightError::Fork(..))));
+        assert!(matches!(
+            client.offer(now, other.clone()),
+            Err(LightError::Fork(..))
+        ));
+        let mut alone = other;
+        alone.head.certificate.signatures.truncate(1);
+        let told = client.judge(now, &alone.head);
+        assert!(matches!(
+            told,
+            Err(LightError::Certificate(CertificateError::NoQuorum { .. }))
+        ));
+    }
+
+    #[test]
+    fn who_lies_about_a_block_on_the_way_costs_a_few_questions_and_nothing_else() {
+        let sets = three_changes();
+        let blocks = history(&sets);
+        let mut client = client(&[0, 1, 2, 3]);
+        let (tip, now) = (
+            blocks.len() as u64,
+            Timestamp::from_millis(blocks.len() as u64 * BLOCK_MS),
+        );
+        let (mut needed, mut asked) = (Height(tip), 0);
+        let mut told = client.offer(now, blocks[tip as usize - 1].clone());
+        while let Some(next) = client.needed() {
+            assert!(next != needed, "the honest answer brings it on");
+            (needed, asked) = (next, asked + 1);
+            // The liar is quicker than the honest unit, and knows no real member's key.
+            let strangers = [900, 901, 902, 903];
+            let lie = block(needed.0, Hash([9; 32]), &strangers, &strangers, &strangers, 7);
+            for answer in [lie, blocks[needed.0 as usize - 1].clone()] {
+                told = client.offer(now, answer);
+            }
+        }
+        assert_eq!(told, Ok(Progress::Believed));
+        assert_eq!(client.newest().0, Height(tip));
+        assert!(asked <= 30, "{asked} questions for {tip} blocks");
+    }
+
+    #[test]
+    fn heads_alone_move_trust_on_for_as_long_as_the_members_stay() {
+        let mut sets = vec![vec![0, 1, 2, 3]; 30];
+        sets.extend(vec![vec![0, 1, 2, 9]; 4]);
+        let blocks = history(&sets);
+        let mut client = client(&[0, 1, 2, 3]);
+        let hear = |client: &mut LightClient, height: u64| {
+            let now = Timestamp::from_millis(height * BLOCK_MS);
+            client.hear(now, &blocks[height as usize - 1].head)
+        };
+        for height in 1..=30 {
+            assert_eq!(hear(&mut client, height), Ok(Progress::Believed));
+        }
+        assert_eq!(
+            client.newest().0,
+            Height(29),
+            "the next one's members are not known from 30 alone"
+        );
+        assert_eq!(client.trusted.len(), 1);
+        assert_eq!(hear(&mut client, 31), Ok(Progress::Needs(Height(31))));
+        let kept = client.newest_block().expect("no longer the genesis").clone();
+        let mut resumed =
+            LightClient::resume(client.consortium.clone(), kept, BOUNDS).expect("it was trusted");
+        let now = Timestamp::from_millis(34 * BLOCK_MS);
+        assert_eq!(resumed.offer(now, blocks[30].clone()), Ok(Progress::Believed));
+        assert_eq!(resumed.hear(now, &blocks[33].head), Ok(Progress::Believed));
+    }
+
+    #[test]
+    fn an_old_head_is_believed_by_those_who_are_trusted_now() {
+        let mut sets = vec![vec![0, 1, 2, 3]; 10];
+        sets.extend(vec![vec![0, 1, 4, 5]; 10]);
+        sets.extend(vec![vec![6, 7, 4, 5]; 10]);
+        let blocks = history(&sets);
+        let consortium = client(&[0, 1, 2, 3]).consortium;
+        let mut client =
+            LightClient::resume(consortium, blocks[29].clone(), BOUNDS).expect("it agrees with itself");
+        let now = Timestamp::from_millis(30 * BLOCK_MS);
+        assert_eq!(client.judge(now, &blocks[24].head), Ok(Progress::Believed));
+        // Two of four are more than a third.
+        assert_eq!(
+            client.judge(now, &blocks[14].head),
+            Ok(Progress::Needs(Height(15)))
+        );
+        assert_eq!(client.offer(now, blocks[14].clone()), Ok(Progress::Believed));
+        // Of these, nobody is trusted now. What is known of the middle must not let them in by a back door.
+        assert!(matches!(
+            LightClient::resume(client.consortium.clone(), blocks[29].clone(), BOUNDS)
+                .expect("it agrees with itself")
+                .offer(now, blocks[4].clone()),
+            Err(LightError::Below { .. })
+        ));
+        let mut forged = blocks[14].clone();
+        forged.head.header.outputs_root = Hash([8; 32]);
+        forged.head.certificate.block = forged.head.header.hash();
+        let mut fresh =
+            LightClient::resume(client.consortium.clone(), blocks[29].clone(), BOUNDS).expect("likewise");
+        assert!(matches!(
+            fresh.offer(now, forged),
+            Err(LightError::Certificate(_))
+        ));
+    }
+
+    #[test]
+    fn a_first_block_on_another_genesis_is_refused() {
+        let blocks = history(&vec![vec![0, 1, 2, 3]; 3]);
+        let elsewhere = Consortium {
+            genesis: Hash([1; 32]),
+            ..client(&[0, 1, 2, 3]).consortium
+        };
+        let client = LightClient::new(elsewhere, Timestamp::from_millis(0), BOUNDS);
+        let told = client.judge(Timestamp::from_millis(3_000), &blocks[0].head);
+        assert!(matches!(
+            told,
+            Err(LightError::NotNext {
+                what: "the genesis",
+                ..
+            })
+        ));
     }
 
     /// The control for the rule of a third: with fewer of the trusted members among the signers there is no skipping,

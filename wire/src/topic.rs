@@ -14,8 +14,8 @@
 //! | `tx/<sender>` | [`crate::SignedTransaction`] | anyone |
 //!
 //! and queryables `q/block/<height>/<member>`, `q/body/<hash>/<member>`, `q/batch/<digest>/<member>`,
-//! `q/account/<address>`, `q/vehicle/<key id>`, `q/picture`, `q/explain/<key id>/<epoch>`; liveliness
-//! tokens `member/<address>`.
+//! `q/account/<address>`, `q/vehicle/<key id>`, `q/picture`, `q/explain/<key id>/<epoch>`,
+//! `q/light/<height, or latest>`; liveliness tokens `member/<address>`.
 
 use crate::{Address, Cell, ChainId, Hash, Height, KeyId};
 
@@ -173,6 +173,11 @@ pub fn ask_explanation(chain: &ChainId, vehicle: KeyId, epoch: crate::time::Epoc
     format!("{}/q/explain/{vehicle}/{epoch}", root(chain))
 }
 
+/// Asks for the [`crate::light::LightBlock`] at a height.
+pub fn ask_light(chain: &ChainId, height: Height) -> String {
+    format!("{}/q/light/{height}", root(chain))
+}
+
 /// Where a vehicle may put something.
 pub fn vehicle_puts(chain: &ChainId) -> Vec<String> {
     vec![reports(chain), transactions(chain)]
@@ -196,5 +201,6 @@ pub fn vehicle_asks(chain: &ChainId) -> Vec<String> {
         format!("{root}/q/vehicle/*"),
         ask_picture(chain),
         format!("{root}/q/explain/**"),
+        format!("{root}/q/light/*"),
     ]
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use milepost_wire::batch::BatchRef;
 use milepost_wire::certificate::Head;
+use milepost_wire::light::{Bounds, LightBlock, LightClient, Progress};
 use milepost_wire::output::{
     self, Bond, EpochClosed, Estimate, Fate, Item, Outcome, Payment, Receipt, Score,
 };
@@ -426,6 +427,40 @@ fn head(header: Header) -> Head {
     Head { header, certificate }
 }
 
+/// The block with its members, which one starts from who knows [`members`] or a third of them.
+fn light_block(head: &Head, next_members: &Members) -> LightBlock {
+    let next_members = match *next_members == members() {
+        true => Vec::new(),
+        false => next_members.to_vec(),
+    };
+    let block = LightBlock {
+        head: head.clone(),
+        members: members().to_vec(),
+        next_members,
+    };
+    let consortium = Consortium {
+        chain: chain(),
+        genesis: digest("genesis"),
+        members: members(),
+    };
+    let time = head.header.time;
+    let mut client = LightClient::new(consortium, time, Bounds::default());
+    assert_eq!(client.offer(time, block.clone()), Ok(Progress::Believed));
+    block
+}
+
+/// A head that gives the vote to others: the first member's key is another from the next block on.
+fn changing() -> (Head, Members) {
+    let mut list = members().to_vec();
+    list[0].key = member_key(9).public();
+    let next = Members::new(list).expect("members");
+    let header = Header {
+        next_members_hash: next.hash(),
+        ..present().head.header
+    };
+    (head(header), next)
+}
+
 fn state_proof(end: End, value: Option<Vec<u8>>) -> StateProof {
     let siblings = vec![digest("sibling 0"), digest("sibling 1")];
     let path = StatePath { siblings, end };
@@ -488,6 +523,12 @@ fn messages() -> Golden {
     add(all, "header", &head.header);
     add(all, "certificate", &head.certificate);
     add(all, "head", &head);
+    add(all, "light_block", &light_block(&head, &members()));
+    add(
+        all,
+        "light_block_of_a_change",
+        &light_block(&changing().0, &changing().1),
+    );
     let (header, body) = (head.header.clone(), body());
     add(all, "block", &Block { header, body });
 

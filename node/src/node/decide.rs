@@ -201,6 +201,7 @@ impl<S: Store> Node<S> {
             outputs: &executed.outputs,
             tree: &executed.tree_changes,
             open: &executed.open_changes,
+            members: self.view.ledger().changed_members(),
         })?;
 
         // Executions of this height's other bodies share the old state, and so must go before the step.

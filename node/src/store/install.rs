@@ -49,7 +49,17 @@ impl Rocks {
             .collect()
     }
 
-    fn members(&self, hash: &Hash) -> Result<Option<Members>, StoreError> {
+    pub(super) fn put_members(&self, writes: &mut WriteBatch, members: &Members) {
+        let family = self.family(schema::MEMBERS);
+        writes.put_cf(family, members.hash().0, encode(&members.to_vec()));
+    }
+
+    /// The members with this hash, where a header gave them the vote; those of the genesis are not here.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub fn members(&self, hash: &Hash) -> Result<Option<Members>, StoreError> {
         let Some(bytes) = self.get(schema::MEMBERS, &hash.0)? else {
             return Ok(None);
         };
@@ -72,11 +82,7 @@ impl Rocks {
             writes.put_cf(self.family(schema::CERTIFICATES), key, encode(&head.certificate));
         }
         for members in sets {
-            writes.put_cf(
-                self.family(schema::MEMBERS),
-                members.hash().0,
-                encode(&members.to_vec()),
-            );
+            self.put_members(&mut writes, members);
         }
         Ok(self.db.write(writes)?)
     }

@@ -402,6 +402,9 @@ impl Store for Rocks {
                 None => {}
             }
         }
+        if let Some(members) = commit.members {
+            self.put_members(&mut batch, members);
+        }
         // Of the height that is now decided, nothing but the block is needed any more.
         for family in [schema::LOG, schema::OWN] {
             for (key, _) in self.of_height(family, height)? {
