@@ -66,6 +66,7 @@ mod tests {
             group: 0,
             word,
             weight,
+            speaks: weight,
             anchor: weight == 0,
         }
     }

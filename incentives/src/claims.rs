@@ -70,6 +70,7 @@ pub fn judge(words: &[Word], tolerance: Tolerance) -> Option<Judgement> {
             group: word.group,
             word: word.value,
             weight: word.weight,
+            speaks: word.weight,
             anchor: false,
         })
         .collect();

@@ -121,7 +121,7 @@ fn numbers(
         heard = trusting(params, &heard, leans, typical);
     }
     let offs: Vec<Vec<Off>> = heard.iter().map(|item| item.offs(reach)).collect();
-    let deviation = typical_deviation(&heard, &offs).unwrap_or(u64::from(tolerance.far) / 2);
+    let deviation = typical_deviation(tolerance, &heard, &offs);
     let usual = usual(params, kind, said);
     heard
         .iter()
@@ -240,9 +240,7 @@ impl<'a> Heard<'a> {
         let spoken: u64 = self.stays.iter().sum();
         let all = spoken.saturating_add(self.memory).saturating_add(prior_stay);
         let worth = self.worth(params, spoken, offs);
-        let deviation = muldiv(worth.deviation, worth.judged, worth.judged.saturating_add(Q))
-            .saturating_add(muldiv(typical, Q, worth.judged.saturating_add(Q)));
-        let half = interval_half(deviation, all);
+        let half = interval_half(shrunk(worth.deviation, worth.judged, typical), all);
         (
             estimate(self.said, value, half),
             road_after(params, self.said, value, worth),
@@ -324,15 +322,27 @@ fn deviations(stays: &[u64], offs: &[Off]) -> (u128, u64) {
     })
 }
 
-/// By how much words differ from the others' on the whole; `None` where nobody can tell.
-fn typical_deviation(heard: &[Heard<'_>], offs: &[Vec<Off>]) -> Option<u64> {
+/// By how much words differ from the others' on the whole.
+fn typical_deviation(tolerance: Tolerance, heard: &[Heard<'_>], offs: &[Vec<Off>]) -> u64 {
     let items = heard
         .iter()
         .zip(offs)
         .map(|(item, offs)| deviations(&item.stays, offs));
     let (sum, all) = items.fold((0u128, 0u64), |(sum, all), (more, stay)| (sum + more, all + stay));
-    sum.checked_div(all.into())
-        .map(|mean| u64::try_from(mean).unwrap_or(u64::MAX))
+    let mean = sum.checked_div(all.into()).unwrap_or(0);
+    shrunk(u64::try_from(mean).unwrap_or(u64::MAX), all, unknown(tolerance))
+}
+
+/// By how much words differ where nobody could tell yet: half of what nobody calls agreement.
+fn unknown(tolerance: Tolerance) -> u64 {
+    u64::from(tolerance.far) / 2
+}
+
+/// The mean `deviation` of words that speak for so many stays and, for one stay more, what is `usual`: one word that
+/// happens to agree, or none, does not make a road certain.
+fn shrunk(deviation: u64, stays: u64, usual: u64) -> u64 {
+    let all = stays.saturating_add(Q);
+    muldiv(deviation, stays, all).saturating_add(muldiv(usual, Q, all))
 }
 
 /// What the roads that are heard of are like, in the middle: all that is known about a road that never was.
@@ -449,8 +459,12 @@ impl State {
     /// out for it; it follows from the [`Road`], which has a proof.
     pub fn outlook(&self, cell: Cell, kind: Kind, slot: Slot) -> Option<Outlook> {
         let road = self.road(cell, kind)?;
+        let tolerance = self.params().tolerance(kind);
+        let deviation = tolerance.map_or(0, |tolerance| {
+            shrunk(road.deviation.into(), road.judged.into(), unknown(tolerance))
+        });
         // What changed since is not in the deviation: the past counts a quarter.
-        let half = interval_half(road.deviation.into(), memory_at(self.params(), road, slot) / 4);
+        let half = interval_half(deviation, memory_at(self.params(), road, slot) / 4);
         let value = i64::from(road.value);
         Some(Outlook {
             value: road.value,
@@ -508,6 +522,7 @@ mod tests {
                     group: vehicle.into(),
                     word,
                     weight,
+                    speaks: weight,
                     anchor: false,
                 };
                 words.iter().map(voice).collect()
@@ -593,6 +608,24 @@ mod tests {
         assert_eq!(interval_half(100, Q), 165);
         assert_eq!(interval_half(100, 4 * Q), 83);
         assert_eq!(interval_half(0, 0), 0);
+    }
+
+    #[test]
+    fn a_road_that_was_heard_of_once_is_not_certain() {
+        let (published, _) = publish(&[(None, vec![(1, 0, Q, 30)])]);
+        let (estimate, road) = published[0];
+        assert!(estimate.high - estimate.low > 500, "± 9 km/h: {estimate:?}");
+        assert_eq!(road.judged, 0, "nobody to compare it with");
+        let agreeing = publish(&[(Some(road_that_agrees()), vec![(1, 0, Q, 30)])]).0[0].0;
+        assert!(agreeing.high - agreeing.low > 50, "{agreeing:?}");
+    }
+
+    /// Every word so far was the same.
+    fn road_that_agrees() -> Road {
+        Road {
+            deviation: 0,
+            ..road(Q)
+        }
     }
 
     fn word() -> impl Strategy<Value = Word> {

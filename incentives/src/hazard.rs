@@ -214,6 +214,7 @@ pub(crate) fn silent(state: &State, item: Item) -> Vec<Silent> {
             group: vehicle.group,
             word: 0,
             weight,
+            speaks: weight,
             anchor: false,
         };
         Some(Silent { voice, at })

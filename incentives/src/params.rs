@@ -56,7 +56,7 @@ pub struct Params {
     pub lean: Tolerance,
     /// How many words a vehicle's lean goes back.
     pub lean_words: u32,
-    /// How far from the median a word can draw the published estimate, in `near` tolerances: four.
+    /// How far from the median a word can draw the published estimate, in `near` tolerances: five.
     pub reach_nears: u32,
 
     /// What a word's quality falls short of its news, in [`Q`], so that luck does not pay: 0.04.
@@ -92,7 +92,8 @@ pub struct Params {
     pub reputation_base: u32,
     /// Reputation in the shadow above which quarantine ends, in [`Q`]: 0.6.
     pub reputation_release: u32,
-    /// Nobody is quarantined, or released, on fewer evaluated reports.
+    /// Nobody is quarantined, or released, on fewer evaluated reports; and until then the published estimate takes a
+    /// record for as much less.
     pub evaluated_min: u32,
     /// Whether quarantine ends by a vote of more than two thirds alone, or also by itself, once the reputation in the
     /// shadow allows it.
@@ -213,7 +214,7 @@ impl Default for Params {
             memory_shift: 3,
             lean: Tolerance { near: 222, far: 444 },
             lean_words: 3,
-            reach_nears: 4,
+            reach_nears: 5,
             news_margin: 2_621,
             reporters_needed: 3,
             need_max: 4,

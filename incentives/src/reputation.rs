@@ -25,6 +25,28 @@ pub(crate) fn weight(standing: &Standing, quarantined: bool) -> u64 {
     times(reputation, reputation).max(1)
 }
 
+/// What a vehicle's word weighs in the published estimate: its reputation, as far as it is known; at least 1, and 0 in
+/// quarantine.
+///
+/// Most vehicles pass through a picture once, and one red light costs a short record more than it says about the
+/// vehicle. So until [`Params::evaluated_min`] reports are evaluated, the record counts in proportion, against that which
+/// everybody starts with. Once it is known it is not squared as in [`weight`]: liars lose their say by [`crate::lean`].
+pub(crate) fn speaks(params: &Params, standing: &Standing, quarantined: bool) -> u64 {
+    if quarantined {
+        return 0;
+    }
+    let start = Standing {
+        good: params.start_good,
+        bad: params.start_bad,
+        debt: 0,
+        evaluated: 0,
+    };
+    let full = u64::from(params.evaluated_min.max(1));
+    let known = u64::from(standing.evaluated).min(full);
+    let sum = u64::from(standing.reputation()) * known + u64::from(start.reputation()) * (full - known);
+    (sum / full).max(1)
+}
+
 /// What a vehicle's points count for: the fourth power of its reputation; 0 below [`Params::reputation_min`] and in
 /// quarantine.
 pub(crate) fn multiplier(params: &Params, standing: &Standing, quarantined: bool) -> u64 {
@@ -107,6 +129,22 @@ pub(crate) fn released() -> Standing {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_short_record_hardly_moves_what_a_word_weighs_and_a_long_one_all_of_it() {
+        let params = Params::default();
+        let after = |evaluated| Standing {
+            good: 0,
+            bad: Q,
+            debt: 0,
+            evaluated,
+        };
+        let speaks = |evaluated| speaks(&params, &after(evaluated), false);
+        let start = Q * params.start_good / (params.start_good + params.start_bad);
+        assert_eq!(speaks(0), start);
+        assert_eq!(speaks(params.evaluated_min / 2), start / 2);
+        assert_eq!(speaks(params.evaluated_min), 1);
+    }
 
     fn start(params: &Params) -> Standing {
         Standing {

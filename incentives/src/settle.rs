@@ -191,6 +191,7 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
                 // To be weighed against the vehicles.
                 Some(_) => 0,
             },
+            speaks: reputation::speaks(params, &standing, quarantined),
             anchor: operator.is_some(),
         });
         sightings.push(**sighting);
@@ -412,6 +413,7 @@ fn score_waiting(
         group: vehicle.group,
         word: word(kind, case.before, &waiting.sighting),
         weight: 0,
+        speaks: 0,
         anchor: false,
     };
     let others = match kind {

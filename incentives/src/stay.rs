@@ -1,8 +1,9 @@
 //! For how long does each voice speak?
 //!
-//! In: the words on all items of one kind and slot. Out: for each voice its weight times the time that its vehicle spent
-//! on the road, in units of the slot's average stay ([`Q`]). So the numbers of [`crate::estimate`] do not depend on how
-//! long slots are, how often vehicles look, or how well reputed they are on the whole.
+//! In: the words on all items of one kind and slot. Out: for each voice what its word weighs ([`Voice::speaks`]) times the
+//! time that its vehicle spent on the road, in units of the slot's average stay ([`Q`]). So the numbers of
+//! [`crate::estimate`] do not depend on how long slots are, how often vehicles look, or how well reputed they are on the
+//! whole.
 
 use milepost_wire::state::Q;
 
@@ -53,7 +54,7 @@ fn speaks(voice: &Voice) -> bool {
     voice.weight > 0 && !voice.anchor
 }
 
-/// Each voice, and its weight times the seconds of its stay. Who looks more often than once a second stays no longer
+/// Each voice, and what its word weighs times the seconds of its stay. Who looks more often than once a second stays no longer
 /// for it.
 fn products<'a>(params: &Params, said: &'a Said<'_>) -> impl Iterator<Item = (&'a Voice, u64)> {
     let slot_s = params.slot_ms.div_ceil(1000);
@@ -62,6 +63,6 @@ fn products<'a>(params: &Params, said: &'a Said<'_>) -> impl Iterator<Item = (&'
         .zip(said.sightings)
         .map(move |(voice, sighting)| {
             let stayed = u64::from(sighting.count()).min(slot_s);
-            (voice, voice.weight.saturating_mul(stayed))
+            (voice, voice.speaks.saturating_mul(stayed))
         })
 }

@@ -24,6 +24,8 @@ pub(crate) struct Voice {
     pub(crate) word: i64,
     /// Its weight; 0 for a vehicle in quarantine, which is heard and does not count.
     pub(crate) weight: u64,
+    /// Its weight in the published estimate: [`crate::reputation::speaks`]. A sensor's is its `weight` among the vehicles'.
+    pub(crate) speaks: u64,
     /// Whether it is a roadside sensor's ([`crate::anchor`]), which judges like three groups.
     pub(crate) anchor: bool,
 }
@@ -68,8 +70,23 @@ enum Said {
     Codes(Codes),
 }
 
-/// Caps the weights: a voice at half from three counting voices on, a group at half from two groups on.
+/// Caps the weights, of both kinds: a voice at half from three counting voices on, a group at half from two groups on.
 pub(crate) fn cap_weights(voices: &mut [Voice]) {
+    let mut speakers: Vec<Voice> = voices
+        .iter()
+        .map(|voice| Voice {
+            weight: voice.speaks,
+            ..*voice
+        })
+        .collect();
+    cap(&mut speakers);
+    cap(voices);
+    for (voice, speaker) in voices.iter_mut().zip(speakers) {
+        voice.speaks = speaker.weight;
+    }
+}
+
+fn cap(voices: &mut [Voice]) {
     let counting = voices.iter().filter(|voice| voice.weight > 0).count();
     if counting >= 3 {
         let cap = (sum(voices) / 2).max(1);
@@ -302,6 +319,7 @@ mod tests {
             group,
             word,
             weight,
+            speaks: weight,
             anchor: false,
         }
     }

@@ -488,17 +488,25 @@ impl Figures {
         serde_json::to_string(self).expect("plain data")
     }
 
+    /// What was found of each expected figure.
+    pub fn checked(&self, expect: &BTreeMap<String, Expectation>) -> Vec<Checked> {
+        let all = serde_json::to_value(self).expect("plain data");
+        let check = |(path, expected): (&String, &Expectation)| {
+            let found = find(&all, path);
+            Checked {
+                path: path.clone(),
+                found: found.map(Value::to_string),
+                expected: describe(expected),
+                is_met: found.is_some_and(|found| meets(found, expected)),
+            }
+        };
+        expect.iter().map(check).collect()
+    }
+
     /// The expectations that are not met, each with what was found.
     pub fn missed(&self, expect: &BTreeMap<String, Expectation>) -> Vec<String> {
-        let all = serde_json::to_value(self).expect("plain data");
-        expect
-            .iter()
-            .filter_map(|(path, expected)| match find(&all, path) {
-                None => Some(format!("{path}: there is no such figure")),
-                Some(found) if meets(found, expected) => None,
-                Some(found) => Some(format!("{path} is {found}, expected {}", describe(expected))),
-            })
-            .collect()
+        let checked = self.checked(expect);
+        checked.iter().filter_map(Checked::missed).collect()
     }
 
     /// For people.
@@ -647,6 +655,30 @@ impl Figures {
             format!("{:.1} times", honest / liars)
         } else {
             "infinitely".into()
+        })
+    }
+}
+
+/// An expected figure, and what was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Where it stands in what `--json` prints.
+    pub path: String,
+    /// As `--json` prints it; `None` where there is no such figure.
+    pub found: Option<String>,
+    /// In words.
+    pub expected: String,
+    /// Whether it is as expected.
+    pub is_met: bool,
+}
+
+impl Checked {
+    /// What is wrong, in one line; `None` where nothing is.
+    pub fn missed(&self) -> Option<String> {
+        let Self { path, expected, .. } = self;
+        (!self.is_met).then(|| match &self.found {
+            None => format!("{path}: there is no such figure"),
+            Some(found) => format!("{path} is {found}, expected {expected}"),
         })
     }
 }

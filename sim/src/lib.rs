@@ -12,7 +12,7 @@
 //! | what do vehicles say of it | [`behaviour`], [`driver`] |
 //! | what goes wrong, and which rule is broken on purpose | [`fault`], [`control`] |
 //! | what do members make of it | [`town`] |
-//! | what came of it | [`figures`] |
+//! | what came of it | [`figures`], and for CI servers [`junit`] |
 //! | are the roadside's plausibility checks right | [`detect`] |
 //! | and what of claims from elsewhere | [`truth`] |
 //! | and of many towns, with all faults at once | [`sweep`] |
@@ -26,6 +26,7 @@ pub mod detect;
 pub mod driver;
 pub mod fault;
 pub mod figures;
+pub mod junit;
 pub mod play;
 pub mod player;
 pub mod progress;

@@ -1,10 +1,11 @@
 //! Plays towns: with real processes, in virtual time, or against a running consortium.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use milepost_sim::junit::{Case, Failure, Suite};
 use milepost_sim::scenario::Scenario;
 use milepost_sim::{behaviour, demo, detect, figures, play, progress, sweep, town, truth};
 use tracing_subscriber::EnvFilter;
@@ -34,6 +35,10 @@ enum Command {
         /// Writes items.csv and vehicles.csv into this folder.
         #[arg(long)]
         out: Option<PathBuf>,
+        /// Writes what [expect] asks for and what was found into this file, as JUnit XML: one testcase for each
+        /// expectation, and one for the ledger's invariants.
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
     },
     /// Drives vehicles from a recording through a running consortium.
     Play(play::Options),
@@ -68,7 +73,8 @@ fn main() -> ExitCode {
             seed,
             json,
             out,
-        } => run(&scenario, seed, json, out),
+            junit,
+        } => run(&scenario, seed, json, out.as_deref(), junit.as_deref()),
         Command::Play(options) => finish(play::run(&options)),
         Command::Detect(options) => match detect::run(&options) {
             Ok(()) => ExitCode::SUCCESS,
@@ -110,7 +116,7 @@ fn finish(result: anyhow::Result<bool>) -> ExitCode {
     }
 }
 
-fn run(path: &std::path::Path, seed: Option<u64>, json: bool, out: Option<PathBuf>) -> ExitCode {
+fn run(path: &Path, seed: Option<u64>, json: bool, out: Option<&Path>, junit: Option<&Path>) -> ExitCode {
     let fail = |error: &dyn std::fmt::Display, code: u8| {
         eprintln!("error: {error}");
         ExitCode::from(code)
@@ -128,7 +134,7 @@ fn run(path: &std::path::Path, seed: Option<u64>, json: bool, out: Option<PathBu
         Err(error) => return fail(&format!("{}: {error}", path.display()), USAGE),
     };
     if let Some(folder) = out
-        && let Err(error) = write(&folder, &played)
+        && let Err(error) = write(folder, &played)
     {
         return fail(&format!("{}: {error}", folder.display()), 1);
     }
@@ -143,12 +149,42 @@ fn run(path: &std::path::Path, seed: Option<u64>, json: bool, out: Option<PathBu
     for what in &played.broken {
         eprintln!("broken: {what}");
     }
+    let suite = suite(path, &scenario, &played);
     let missed = played.figures.missed(&scenario.expect);
     for what in &missed {
         eprintln!("missed: {what}");
     }
-    let fine = missed.is_empty() && (played.broken.is_empty() || expects_broken(&scenario));
-    ExitCode::from(u8::from(!fine))
+    if let Some(file) = junit
+        && let Err(error) = suite.write(file)
+    {
+        return fail(&format!("{}: {error}", file.display()), 1);
+    }
+    ExitCode::from(u8::from(suite.has_failed()))
+}
+
+/// What a run is expected to do, and what it did. Invariants hold, unless the scenario means one of them to break.
+fn suite(path: &Path, scenario: &Scenario, played: &town::Played) -> Suite {
+    let expectations = played.figures.checked(&scenario.expect);
+    let invariants = Case {
+        name: "invariants".into(),
+        measured: String::new(),
+        failure: (!played.broken.is_empty() && !expects_broken(scenario)).then(|| Failure {
+            message: format!("{} broken", played.broken.len()),
+            detail: played.broken.join("\n"),
+        }),
+    };
+    let cases = expectations.into_iter().map(|checked| Case {
+        failure: checked.missed().map(|message| Failure {
+            detail: message.clone(),
+            message,
+        }),
+        measured: checked.found.unwrap_or_default(),
+        name: format!("{}: {}", checked.path, checked.expected),
+    });
+    Suite {
+        name: path.display().to_string(),
+        cases: cases.chain([invariants]).collect(),
+    }
 }
 
 /// Whether the scenario means an invariant to break: a control.
@@ -160,7 +196,7 @@ fn expects_broken(scenario: &Scenario) -> bool {
         .any(|(path, expected)| path.starts_with("invariants.") && *expected == Expectation::Bool(false))
 }
 
-fn write(folder: &std::path::Path, played: &town::Played) -> std::io::Result<()> {
+fn write(folder: &Path, played: &town::Played) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("items.csv"), figures::items_csv(&played.items))?;
     std::fs::write(

@@ -16,6 +16,7 @@ pub mod plan;
 pub mod run;
 pub mod shrink;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ use serde::Serialize;
 use self::plan::Plan;
 use self::run::{Ended, Outcome};
 use crate::control::Control;
+use crate::junit::{Case, Failure, Suite};
 use crate::{fault, progress};
 
 /// The share of seeds in which a control must be noticed, in percent.
@@ -53,6 +55,9 @@ pub struct Options {
     /// Writes the shrunk scenario of each failing seed into this folder, as seed-N.toml.
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Writes which seeds failed, and why, into this file, as JUnit XML: one testcase for each seed, or for the control.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
     /// Prints the scenario of the first seed, and plays nothing.
     #[arg(long)]
     pub show: bool,
@@ -121,11 +126,49 @@ pub fn command(options: &Options) -> anyhow::Result<bool> {
     } else {
         print(&report);
     }
-    let caught = (report.violations + report.stuck) as u64;
-    Ok(match options.control {
-        None => caught == 0,
-        Some(_) => caught * 100 >= CAUGHT_MIN_PERCENT * options.seeds,
-    })
+    let suite = suite(options, &report);
+    if let Some(file) = &options.junit {
+        suite.write(file).with_context(|| file.display().to_string())?;
+    }
+    Ok(!suite.has_failed())
+}
+
+/// What was to be shown: that no seed fails, or that enough of them notice the control.
+fn suite(options: &Options, report: &Report) -> Suite {
+    let caught = report.violations + report.stuck;
+    let cases = match options.control {
+        Some(control) => {
+            let noticed = format!("noticed in {caught} of {} seeds", options.seeds);
+            let is_noticed = caught as u64 * 100 >= CAUGHT_MIN_PERCENT * options.seeds;
+            vec![Case {
+                name: format!("control {}", control.name()),
+                failure: (!is_noticed).then(|| Failure {
+                    message: format!("{noticed}, expected {CAUGHT_MIN_PERCENT} %"),
+                    detail: String::new(),
+                }),
+                measured: noticed,
+            }]
+        }
+        None => {
+            let mut cases: BTreeMap<u64, Case> = (options.first..options.first.saturating_add(options.seeds))
+                .map(|seed| (seed, Case::passed(format!("seed {seed}"))))
+                .collect();
+            for failing in &report.failing {
+                let failure = Failure {
+                    message: failing.what.clone(),
+                    detail: failing.scenario.clone().unwrap_or_default(),
+                };
+                cases
+                    .entry(failing.seed)
+                    .and_modify(|case| case.failure = Some(failure));
+            }
+            cases.into_values().collect()
+        }
+    };
+    Suite {
+        name: "sweep".into(),
+        cases,
+    }
 }
 
 fn report(options: &Options, outcomes: &[Outcome], terminal: bool) -> anyhow::Result<Report> {
