@@ -6,6 +6,7 @@
 # written there instead and kept, to be played again without SUMO (compressed where it ends in .gz).
 #
 # usage: scripts/sumo.sh [OPTION]... SCENARIO [-- SUMO-OPTION...]
+#        scripts/sumo.sh [OPTION]... --replay FILE
 #
 #   SCENARIO              a .sumocfg, or a folder that holds one
 #   --penetration SHARE   of the vehicles that report: 0.05
@@ -16,7 +17,9 @@
 #   --seed N              which vehicles report, and all other chance: 1
 #   --fcd FILE            keep the recording
 #   --replay FILE         play such a recording; SUMO is not run
-#   --out DIR, --json     as for `milepost-sim run`
+#   --expect FIGURE=RANGE as under [expect] in a scenario, such as 'picture.speed_mae_kmh={ max = 5 }'; may be repeated
+#   --program FILE        this `milepost-sim`, instead of building one
+#   --out DIR, --json, --junit FILE   as for `milepost-sim run`
 #
 # SUMO comes from PyPI (`eclipse-sumo`), into ${XDG_CACHE_HOME:-~/.cache}/milepost/sumo; the version is
 # pinned here, since recordings of two versions differ. SUMO_HOME, where it is set, is used instead. Outputs
@@ -39,8 +42,8 @@ called_from="$PWD"
 absolute() { case "$1" in /*) printf '%s' "$1" ;; *) printf '%s/%s' "$called_from" "$1" ;; esac; }
 is_number() { [[ $1 =~ ^[0-9]+(\.[0-9]+)?$ ]]; }
 
-penetration=0.05 liars=0 slot_seconds=300 minutes='' members=4 seed=1 fcd='' replay='' scenario=''
-run_options=() sumo_options=()
+penetration=0.05 liars=0 slot_seconds=300 minutes='' members=4 seed=1 fcd='' replay='' scenario='' program=''
+run_options=() sumo_options=() expectations=()
 while (($#)); do
     case "$1" in
         --penetration | --liars | --slot-seconds | --minutes | --members | --seed)
@@ -51,6 +54,12 @@ while (($#)); do
         --fcd) [[ $# -ge 2 ]] || usage '--fcd takes a file'; fcd="$(absolute "$2")"; shift 2 ;;
         --replay) [[ $# -ge 2 ]] || usage '--replay takes a file'; replay="$(absolute "$2")"; shift 2 ;;
         --out) [[ $# -ge 2 ]] || usage '--out takes a folder'; run_options+=(--out "$(absolute "$2")"); shift 2 ;;
+        --junit) [[ $# -ge 2 ]] || usage '--junit takes a file'; run_options+=(--junit "$(absolute "$2")"); shift 2 ;;
+        --program) [[ $# -ge 2 ]] || usage '--program takes a file'; program="$(absolute "$2")"; shift 2 ;;
+        --expect)
+            [[ $# -ge 2 && $2 == ?*=?* ]] || usage '--expect takes FIGURE=RANGE'
+            expectations+=("\"${2%%=*}\" = ${2#*=}")
+            shift 2 ;;
         --json) run_options+=(--json); shift ;;
         --help | -h) sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
         --) shift; sumo_options=("$@"); break ;;
@@ -58,16 +67,19 @@ while (($#)); do
         *) [[ -z $scenario ]] || usage "expected one scenario, found $scenario and $1"; scenario="$1"; shift ;;
     esac
 done
-[[ -n $scenario ]] || usage 'expected a scenario'
+[[ -n $scenario || -n $replay ]] || usage 'expected a scenario'
+[[ -z $program || -x $program ]] || usage "cannot run $program"
 
-configuration="$(absolute "$scenario")"
-if [[ -d $configuration ]]; then
-    shopt -s nullglob
-    found=("$configuration"/*.sumocfg)
-    [[ ${#found[@]} -eq 1 ]] || usage "expected one .sumocfg in $scenario, found ${#found[@]}"
-    configuration="${found[0]}"
+if [[ -z $replay ]]; then
+    configuration="$(absolute "$scenario")"
+    if [[ -d $configuration ]]; then
+        shopt -s nullglob
+        found=("$configuration"/*.sumocfg)
+        [[ ${#found[@]} -eq 1 ]] || usage "expected one .sumocfg in $scenario, found ${#found[@]}"
+        configuration="${found[0]}"
+    fi
+    [[ -r $configuration ]] || usage "cannot read $scenario"
 fi
-[[ -r $configuration ]] || usage "cannot read $scenario"
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -101,11 +113,14 @@ fi
 
 # --- Milepost ------------------------------------------------------------------------------------
 
-scripts/setup.sh
-cargo_bin="${CARGO_HOME:-$HOME/.cargo}/bin"
-if [[ -x "$cargo_bin/cargo" && ":$PATH:" != *":$cargo_bin:"* ]]; then export PATH="$cargo_bin:$PATH"; fi
-say 'building (the first time takes long: RocksDB is compiled from source)'
-cargo build --release --bin milepost-sim --locked >&2
+if [[ -z $program ]]; then
+    scripts/setup.sh
+    cargo_bin="${CARGO_HOME:-$HOME/.cargo}/bin"
+    if [[ -x "$cargo_bin/cargo" && ":$PATH:" != *":$cargo_bin:"* ]]; then export PATH="$cargo_bin:$PATH"; fi
+    say 'building (the first time takes long: RocksDB is compiled from source)'
+    cargo build --release --bin milepost-sim --locked >&2
+    program="${CARGO_TARGET_DIR:-target}/release/milepost-sim"
+fi
 
 # --- both ----------------------------------------------------------------------------------------
 
@@ -136,8 +151,9 @@ run_sumo() { # with data to $1
     fi
     printf '[[fleet]]\nshare = %s\nbehaviour = "honest"\nsensor_sd_kmh = 0\n' \
         "$(awk -v l="$liars" 'BEGIN { print 1 - l }')"
+    if ((${#expectations[@]})); then printf '%s\n' '[expect]' "${expectations[@]}"; fi
 } >"$folder/scenario.toml"
-milepost=("${CARGO_TARGET_DIR:-target}/release/milepost-sim" run "$folder/scenario.toml" --seed "$seed" "${run_options[@]}")
+milepost=("$program" run "$folder/scenario.toml" --seed "$seed" "${run_options[@]}")
 
 if [[ -n $replay ]]; then
     "${milepost[@]}"

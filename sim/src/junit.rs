@@ -171,11 +171,11 @@ mod tests {
                 Event::Start(tag) | Event::Empty(tag) => {
                     let attributes = tag.attributes().collect::<Result<Vec<_>, AttrError>>();
                     for attribute in attributes.expect("well-formed attributes") {
-                        let text = String::from_utf8(attribute.value.into_owned()).expect("UTF-8");
-                        found.push(quick_xml::escape::unescape(&text).expect("escaped").into_owned());
+                        let text = quick_xml::escape::unescape(&attribute.value).expect("escaped");
+                        found.push(text.into_owned());
                     }
                 }
-                Event::Text(text) => found.push(String::from_utf8(text.to_vec()).expect("UTF-8")),
+                Event::Text(text) => found.push(text.to_string()),
                 _ => {}
             }
             buffer.clear();

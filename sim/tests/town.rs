@@ -128,3 +128,26 @@ fn a_disk_that_forgets_is_found_out_in_some_seed() {
         "the same faults on a sound disk, seed {seed}"
     );
 }
+
+#[test]
+fn a_missed_expectation_is_a_failure_in_the_junit_file_with_what_was_measured_and_what_was_expected() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (scenario, junit) = (folder.path().join("town.toml"), folder.path().join("junit.xml"));
+    let town = "minutes = 2\n[world]\nkind = \"grid\"\ncells = 9\n[ledger]\nmembers = 1\n\
+                [[fleet]]\ncount = 10\nbehaviour = \"honest\"\n\
+                [expect]\n\"picture.items\" = { min = 1 }\n\"fleets.honest.count\" = { max = 9 }\n";
+    std::fs::write(&scenario, town).expect("a temporary folder");
+    let ended = std::process::Command::new(env!("CARGO_BIN_EXE_milepost-sim"))
+        .arg("run")
+        .args([&scenario, &"--junit".into(), &junit])
+        .output()
+        .expect("our own program");
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let xml = std::fs::read_to_string(junit).expect("written");
+    assert!(xml.contains("tests=\"3\" failures=\"1\""), "{xml}");
+    assert!(
+        xml.contains("<failure message=\"fleets.honest.count is 10, expected at most 9\""),
+        "{xml}"
+    );
+    assert!(xml.contains("name=\"picture.items: at least 1\""), "{xml}");
+}
