@@ -125,6 +125,8 @@ fi
 # --- both ----------------------------------------------------------------------------------------
 
 folder="$(mktemp -d)"
+# What the JUnit file calls the run.
+name="$(basename "${replay:-$configuration}")"
 sumo_pid=''
 cleanup() {
     if [[ -n $sumo_pid ]] && kill -0 "$sumo_pid" 2>/dev/null; then kill "$sumo_pid" 2>/dev/null || true; fi
@@ -152,8 +154,8 @@ run_sumo() { # with data to $1
     printf '[[fleet]]\nshare = %s\nbehaviour = "honest"\nsensor_sd_kmh = 0\n' \
         "$(awk -v l="$liars" 'BEGIN { print 1 - l }')"
     if ((${#expectations[@]})); then printf '%s\n' '[expect]' "${expectations[@]}"; fi
-} >"$folder/scenario.toml"
-milepost=("$program" run "$folder/scenario.toml" --seed "$seed" "${run_options[@]}")
+} >"$folder/$name.toml"
+milepost=("$program" run "$folder/$name.toml" --seed "$seed" "${run_options[@]}")
 
 if [[ -n $replay ]]; then
     "${milepost[@]}"

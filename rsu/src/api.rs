@@ -5,7 +5,7 @@
 //! | `GET /v1/status` | the unit and its ledger in short; what `milepost-rsu status` prints |
 //! | `GET /v1/blocks/{height or latest}` | a block: header, signers, transactions, batches |
 //! | `GET /v1/light/{height or latest}` | a light block: what `docs/light-client.md` describes, in hexadecimal, and what it says |
-//! | `GET /v1/picture?bbox=W,S,E,N&kind=speed&live=true&limit=N` | GeoJSON |
+//! | `GET /v1/picture?bbox=W,S,E,N&kind=speed&live=true&limit=N` | GeoJSON; speeds with a level of service, `los` |
 //! | `GET /v1/accounts/{address}` | balance and nonce |
 //! | `GET /v1/vehicles?after=KEYID&limit=N` | enrolled vehicles, in the order of their key ids |
 //! | `GET /v1/vehicles/{keyid}` | a vehicle's record |
@@ -695,6 +695,8 @@ mod tests {
         assert_eq!(feature["properties"]["speed_kmh"], 50.4);
         assert_eq!(feature["properties"]["low_speed_kmh"], 46.8);
         assert_eq!(feature["properties"]["direction"], "east");
+        let level = feature["properties"].get("los");
+        assert_eq!(level, Some(&Value::Null), "nothing is known of free flow yet");
         let ring = feature["geometry"]["coordinates"][0].as_array().expect("a ring");
         assert!(ring.len() >= 6 && ring.first() == ring.last());
         for elsewhere in ["live=true&kind=hazard", "live=true&bbox=0,0,1,1", "live=false"] {

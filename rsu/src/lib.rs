@@ -7,7 +7,7 @@
 //! |---|---|
 //! | which bytes are a report that counts | [`ear`], [`rate`], [`plausibility`] |
 //! | who passes it on, and when | [`handoff`], [`batcher`] |
-//! | what is the road like | [`live`], [`picture`] |
+//! | what is the road like | [`live`], [`picture`], [`level`] |
 //! | what became of a report | [`receipts`], [`finality`] |
 //! | what is told to whoever asks | [`served`], [`api`], [`queries`] |
 //! | who is at the other end of a link, and may do what | [`certificates`], `link` |
@@ -23,6 +23,7 @@ pub mod finality;
 pub mod handoff;
 pub mod home;
 pub mod joining;
+pub mod level;
 pub mod live;
 pub mod picture;
 pub mod plausibility;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use milepost_wire::output::Estimate;
 use milepost_wire::{Cell, Kind, Timestamp};
 
+use crate::level::FreeFlow;
 use crate::recent::Recent;
 
 /// Pieces of road, each with a kind, of which the newest figure is kept; at most twice as many.
@@ -25,6 +26,8 @@ pub struct Figure {
     pub estimate: Estimate,
     /// When it was published: the block's time, or when this unit said so.
     pub at: Timestamp,
+    /// What the figures of this road reached so far. Speeds alone have a meaning here.
+    pub free_flow: FreeFlow,
 }
 
 /// A rectangle on the map, in degrees. Where `west` is more than `east` it spans the antimeridian.
@@ -94,13 +97,18 @@ impl Picture {
     /// Takes a figure, unless a newer one is there.
     pub fn put(&mut self, estimate: Estimate, at: Timestamp) {
         let key = (estimate.item.cell, estimate.item.kind);
-        let newest = self
-            .0
-            .get(&key)
-            .is_none_or(|known| known.estimate.item.slot <= estimate.item.slot);
-        if newest {
-            self.0.insert(key, Figure { estimate, at });
-        }
+        let (slot, value) = (estimate.item.slot, estimate.value);
+        let free_flow = match self.0.get(&key) {
+            Some(known) if known.estimate.item.slot > slot => return,
+            Some(known) => known.free_flow.with(value, known.estimate.item.slot < slot),
+            None => FreeFlow::begin(value),
+        };
+        let figure = Figure {
+            estimate,
+            at,
+            free_flow,
+        };
+        self.0.insert(key, figure);
     }
 
     /// How many figures there are.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use milepost_obu::finality::Finality;
+use milepost_rsu::level::Level;
 use milepost_wire::{Address, Hash};
 use serde::Serialize;
 use serde_json::Value;
@@ -376,17 +377,10 @@ impl Compared {
     }
 }
 
-/// Level of service: how many of the limits of the letters A to F a speed falls short of, as a share of free flow.
-///
-/// Source: Highway Capacity Manual 2010, urban street segments.
-fn level(kmh: f64, free_flow_kmh: f64) -> usize {
-    const LIMITS: [f64; 5] = [0.85, 0.67, 0.5, 0.4, 0.3];
-    let share = if free_flow_kmh > 0.0 {
-        kmh / free_flow_kmh
-    } else {
-        1.0
-    };
-    LIMITS.iter().filter(|&&limit| share < limit).count()
+/// Level of service by a speed's share of free flow; to a thousandth of a km/h.
+fn level(kmh: f64, free_flow_kmh: f64) -> Level {
+    let whole = |kmh: f64| (kmh * 1e3).round().max(0.0) as u64;
+    Level::of(whole(kmh), whole(free_flow_kmh))
 }
 
 /// The mean of what there is.
@@ -876,10 +870,8 @@ mod tests {
             (2.0, 1.0, 0.5)
         );
         assert_eq!(picture.plain_mean_mae_kmh, 2.0);
-        assert_eq!(
-            picture.los_agreement, 0.5,
-            "40 of 60 is C, 37 is C; 50 is B, 51 is A"
-        );
+        assert_eq!(picture.los_agreement, 1.0, "50 and 51 of 60 are B, 40 and 37 C");
+        assert_eq!(picture.plain_mean_los_agreement, 0.5, "41 of 60 is B, 37 is C");
     }
 
     #[test]

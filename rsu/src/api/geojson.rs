@@ -38,6 +38,9 @@ fn feature(figure: &Figure, slots: Slots) -> Value {
         let (unit, value) = in_unit(item.kind, value);
         set(&format!("{prefix}{unit}"), value);
     }
+    if item.kind == Kind::Speed {
+        set("los", json!(figure.free_flow.level(estimate.value)));
+    }
     set("vehicles", json!(estimate.vehicles));
     set("weight", json!(fraction(estimate.weight)));
     set("slot", json!(item.slot));
