@@ -37,6 +37,13 @@ impl Claim {
         (self.x_m - other.x_m).hypot(self.y_m - other.y_m)
     }
 
+    /// The square of this side that it lies in, counted from the origin to the east and to the north.
+    pub(super) fn tile(&self, side_m: f64) -> (i64, i64) {
+        // A float beyond the range becomes the outermost integer, and the tiles beside it must exist.
+        let tile = |metres: f64| ((metres / side_m).floor() as i64).clamp(-1 << 40, 1 << 40);
+        (tile(self.x_m), tile(self.y_m))
+    }
+
     /// Whether every number is one.
     pub(super) fn is_finite(&self) -> bool {
         [

@@ -42,7 +42,7 @@ impl Presence {
         if claim.speed_m_per_s < QUEUES_M_PER_S {
             return false;
         }
-        let (tile_x, tile_y) = tile_of(claim);
+        let (tile_x, tile_y) = claim.tile(TILE_M);
         (tile_x - 1..=tile_x + 1)
             .flat_map(|x| (tile_y - 1..=tile_y + 1).map(move |y| (x, y)))
             .filter_map(|key| self.tiles.get(&key))
@@ -52,7 +52,7 @@ impl Presence {
 
     /// Remembers that the vehicle is there.
     pub(super) fn enter(&mut self, claim: &Claim, since_ms: u64) {
-        let key = tile_of(claim);
+        let key = claim.tile(TILE_M);
         if self.tiles.touch(&key).is_none() {
             self.tiles.insert(key, Vec::new());
         }
@@ -93,12 +93,6 @@ impl Present {
         );
         (x_m - claim.x_m).hypot(y_m - claim.y_m) < BODY_M
     }
-}
-
-fn tile_of(claim: &Claim) -> (i64, i64) {
-    // A float beyond the range becomes the outermost integer, and the tiles beside it must exist.
-    let tile = |metres: f64| ((metres / TILE_M).floor() as i64).clamp(-1 << 40, 1 << 40);
-    (tile(claim.x_m), tile(claim.y_m))
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ impl Roads {
 
     /// Who else was where this claim is.
     pub(super) fn others(&self, claim: &Claim) -> Others {
-        let (tile_x, tile_y) = tile_of(claim);
+        let (tile_x, tile_y) = claim.tile(TILE_M);
         let sector = sector_of(claim);
         let mut here = Distinct::<HERE_MAX>::new(claim.vehicle);
         let mut parallel = Distinct::<PARALLEL_MAX>::new(claim.vehicle);
@@ -101,7 +101,7 @@ impl Roads {
 
     /// Remembers that the vehicle was there.
     pub(super) fn mark(&mut self, claim: &Claim) {
-        let key = tile_of(claim);
+        let key = claim.tile(TILE_M);
         if self.tiles.touch(&key).is_none() {
             self.tiles.insert(key, Tile::default());
         }
@@ -181,12 +181,6 @@ impl<const MAX: usize> Distinct<MAX> {
             self.len += 1;
         }
     }
-}
-
-fn tile_of(claim: &Claim) -> (i64, i64) {
-    // A float beyond the range becomes the outermost integer, and the tiles beside it must exist.
-    let tile = |metres: f64| ((metres / TILE_M).floor() as i64).clamp(-1 << 40, 1 << 40);
-    (tile(claim.x_m), tile(claim.y_m))
 }
 
 /// Whether the tile's centre lies ahead by half a tile at least.
