@@ -118,6 +118,19 @@ pub(crate) fn execute(
     Ok(())
 }
 
+impl State {
+    /// What the ledger would say to a transaction whose signature was checked, were it the next one to be executed: for
+    /// whoever wants to know before sending it. Cost: what executing it costs.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], the reason why it would not be done.
+    pub fn rehearse(&self, height: Height, transaction: &Transaction) -> Result<(), Rejected> {
+        // The tables are shared until they are changed.
+        execute(&mut self.clone(), height, transaction, &mut Vec::new())
+    }
+}
+
 fn transfer(state: &mut State, from: Address, to: Address, amount: Amount) -> Result<(), Rejected> {
     let now = state.books().epoch;
     let held = sum(state.account(&from).balance, vesting::vested(state, &from, now));

@@ -67,6 +67,11 @@ impl Snapshots {
         Ok(heights)
     }
 
+    /// Where the snapshot of a height is, or would be.
+    pub fn path(&self, height: Height) -> PathBuf {
+        self.folder(height)
+    }
+
     /// What others may be offered; `None` where there is no such snapshot.
     ///
     /// # Errors

@@ -10,7 +10,11 @@
 //! | `GET /v1/vehicles?after=KEYID&limit=N` | enrolled vehicles, in the order of their key ids |
 //! | `GET /v1/vehicles/{keyid}` | a vehicle's record |
 //! | `GET /v1/explain/{keyid}/{epoch}` | a payment, line by line |
-//! | `POST /v1/transactions` | takes a signed transaction in hexadecimal: 202 |
+//! | `GET /v1/members` | who votes, and who will |
+//! | `GET /v1/params` | the numbers of the rules, and the access policy |
+//! | `GET /v1/proposals` | what members have proposed, and what is decided and not yet in force |
+//! | `POST /v1/transactions` | takes a signed transaction in hexadecimal, and passes it on to the others: 202 |
+//! | `POST /v1/transactions/check` | says whether it would be done as things stand: 200, or 409 with the reason |
 //! | `GET /v1/reports` | what was heard, and refused, by reason |
 //! | `GET /v1/finality` | from hearing to commit, in ms |
 //! | `GET /metrics` | Prometheus |
@@ -22,8 +26,10 @@
 
 mod error;
 mod geojson;
+mod governance;
 mod prometheus;
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -38,11 +44,12 @@ use milepost_node::store::{Store, StoreError};
 use milepost_node::view::explanation;
 use milepost_wire::output::{EpochClosed, Output, Payment, Score};
 use milepost_wire::payout::adds_up;
+use milepost_wire::signed::signing_digest;
 use milepost_wire::state::Vehicle;
 use milepost_wire::time::Epoch;
 use milepost_wire::{
-    Action, Address, Amount, Block, Certificate, Height, KeyId, Kind, Member, Message, SignedTransaction,
-    Timestamp, decode, encode,
+    Action, Address, Amount, Block, Certificate, Hash, Height, KeyId, Kind, Member, Message,
+    SignedTransaction, Timestamp, Transaction, Verified, decode, encode,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -51,7 +58,7 @@ use tokio::sync::Semaphore;
 use crate::clock;
 use crate::picture::Area;
 use crate::rfc3339;
-use crate::served::{NotTaken, Served};
+use crate::served::{Origin, Served};
 use error::ApiError;
 use geojson::fraction;
 
@@ -79,7 +86,11 @@ pub fn router(served: Arc<Served>) -> Router {
         .route("/v1/vehicles", get(vehicles))
         .route("/v1/vehicles/{keyid}", get(vehicle))
         .route("/v1/explain/{keyid}/{epoch}", get(explain))
+        .route("/v1/members", get(governance::members))
+        .route("/v1/params", get(governance::params))
+        .route("/v1/proposals", get(governance::proposals))
         .route("/v1/transactions", post(transaction))
+        .route("/v1/transactions/check", post(check_transaction))
         .route("/v1/reports", get(reports))
         .route("/v1/finality", get(finality))
         .route("/metrics", get(metrics))
@@ -108,18 +119,9 @@ async fn status(State(served): State<Arc<Served>>) -> Json<Value> {
     let (view, readings) = (served.view(), served.readings());
     let state = view.state();
     let books = state.books();
-    let members: Vec<Value> = view
-        .members()
-        .iter()
-        .map(|(id, member)| {
-            json!({
-                "id": id,
-                "provider": member.provider,
-                "power": member.power,
-                "connected": id == served.me || readings.peers.contains(&id),
-            })
-        })
-        .collect();
+    let members = governance::list(view.members(), |id| {
+        id == served.me || readings.peers.contains(&id)
+    });
     let (enrolled, quarantined) =
         state
             .vehicles()
@@ -177,13 +179,13 @@ async fn block(State(served): State<Arc<Served>>, path: Asked<String>) -> Answer
             reports += count;
             batches.push(json!({ "digest": named.digest, "author": named.author, "reports": count }));
         }
-        let outputs = served.store.outputs(height)?.map_or(0, |outputs| outputs.len());
+        let outputs = served.store.outputs(height)?.unwrap_or_default();
         Ok(Ok(Json(describe_block(
             &block,
             &certificate,
             &batches,
             reports,
-            outputs,
+            &outputs,
         ))))
     })
     .await
@@ -232,11 +234,37 @@ fn describe_block(
     certificate: &Certificate,
     batches: &[Value],
     reports: usize,
-    outputs: usize,
+    outputs: &[Output],
 ) -> Value {
     let header = &block.header;
     let signers: Vec<Address> = certificate.signatures.iter().map(|(signer, _)| *signer).collect();
-    let transactions: Vec<Value> = block.body.transactions.iter().map(describe_transaction).collect();
+    let done: BTreeMap<Hash, bool> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Transacted { digest, done } => Some((*digest, *done)),
+            _ => None,
+        })
+        .collect();
+    let transactions: Vec<Value> = block
+        .body
+        .transactions
+        .iter()
+        .map(|signed| {
+            let digest = signing_digest(&header.chain, &signed.message);
+            describe_transaction(signed, digest, done.get(&digest).copied())
+        })
+        .collect();
+    let enacted: Vec<Value> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Enacted {
+                proposal,
+                change,
+                done,
+            } => Some(json!({ "proposal": proposal, "change": change, "done": done })),
+            _ => None,
+        })
+        .collect();
     json!({
         "height": header.height,
         "hash": block.hash(),
@@ -255,11 +283,13 @@ fn describe_block(
         "transactions": transactions,
         "batches": batches,
         "reports": reports,
-        "outputs": outputs,
+        "outputs": outputs.len(),
+        "enacted": enacted,
     })
 }
 
-fn describe_transaction(signed: &SignedTransaction) -> Value {
+/// `done` is unknown where the block's outputs are pruned.
+fn describe_transaction(signed: &SignedTransaction, digest: Hash, done: Option<bool>) -> Value {
     let transaction = &signed.message;
     let action = match &transaction.action {
         Action::Transfer { to, amount } => json!({ "transfer": { "to": to, "amount": amount } }),
@@ -274,6 +304,8 @@ fn describe_transaction(signed: &SignedTransaction) -> Value {
         Action::Withdraw { proposal } => json!({ "withdraw": proposal }),
     };
     json!({
+        "digest": digest,
+        "done": done,
         "from": transaction.from.address().ok(),
         "nonce": transaction.nonce,
         "action": action,
@@ -436,17 +468,43 @@ async fn transaction(
     State(served): State<Arc<Served>>,
     body: Result<String, axum::extract::rejection::StringRejection>,
 ) -> Result<Response, ApiError> {
+    let checked = read_transaction(&served, body)?;
+    let digest = checked.digest();
+    match served.take_transaction(checked, Origin::Api) {
+        Ok(()) => Ok((StatusCode::ACCEPTED, Json(json!({ "digest": digest }))).into_response()),
+        Err(error) => Err(ApiError::busy(error)),
+    }
+}
+
+async fn check_transaction(
+    State(served): State<Arc<Served>>,
+    body: Result<String, axum::extract::rejection::StringRejection>,
+) -> Answer {
+    let checked = read_transaction(&served, body)?;
+    let view = served.view();
+    view.state()
+        .rehearse(view.height().next(), &checked)
+        .map_err(|why| {
+            ApiError::conflict(why, "it would not be done as things stand after the newest block")
+        })?;
+    Ok(Json(
+        json!({ "digest": checked.digest(), "height": view.height() }),
+    ))
+}
+
+fn read_transaction(
+    served: &Served,
+    body: Result<String, axum::extract::rejection::StringRejection>,
+) -> Result<Verified<Transaction>, ApiError> {
     let expected = "the body is one signed transaction in hexadecimal, as `milepost-obu transfer` makes it";
     let body = body.map_err(|error| ApiError::bad(error.body_text(), expected))?;
     let digits = body.trim();
     let bytes = hex::decode(digits.strip_prefix("0x").unwrap_or(digits))
         .map_err(|error| ApiError::bad(error, expected))?;
     let signed: SignedTransaction = decode(&bytes).map_err(|error| ApiError::bad(error, expected))?;
-    match served.take_transaction(signed) {
-        Ok(digest) => Ok((StatusCode::ACCEPTED, Json(json!({ "digest": digest }))).into_response()),
-        Err(error @ NotTaken::Busy) => Err(ApiError::busy(error)),
-        Err(error) => Err(ApiError::bad(error, expected)),
-    }
+    served
+        .check_transaction(signed)
+        .map_err(|error| ApiError::bad(error, expected))
 }
 
 async fn reports(State(served): State<Arc<Served>>) -> Json<Value> {
@@ -533,20 +591,22 @@ fn unexpected(text: &str, expected: &str) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client;
     use crate::samples::{self, Ledger};
+    use crate::served::Taken;
     use crate::status;
     use milepost_node::VerifiedBatch;
     use milepost_node::store::Rocks;
+    use milepost_wire::Signed;
     use milepost_wire::light::{Bounds, LightBlock, LightClient, Progress};
     use milepost_wire::output::{Estimate, Item};
     use milepost_wire::time::Slot;
-    use milepost_wire::{Signed, Transaction, Verified};
     use tokio::sync::{mpsc, watch};
 
     /// A unit's API on a loopback port, over a ledger of one block with one report.
     struct Site {
         url: String,
-        transactions: mpsc::Receiver<Verified<Transaction>>,
+        transactions: mpsc::Receiver<Taken>,
         _runtime: tokio::runtime::Runtime,
         _views: watch::Sender<Arc<milepost_node::View>>,
         _folder: tempfile::TempDir,
@@ -605,7 +665,7 @@ mod tests {
 
     impl Site {
         fn get(&self, path: &str) -> Value {
-            status::ask(&self.url, path).unwrap_or_else(|error| panic!("{error}"))
+            client::get(&self.url, path).unwrap_or_else(|error| panic!("{error}"))
         }
 
         /// The status and the body, whatever they are.
@@ -623,8 +683,8 @@ mod tests {
         }
 
         fn refused(&self, path: &str) -> u16 {
-            match status::ask(&self.url, path) {
-                Err(status::StatusError::Refused {
+            match client::get(&self.url, path) {
+                Err(client::AskError::Refused {
                     status, error, hint, ..
                 }) => {
                     assert!(!error.is_empty() && !hint.is_empty(), "{path}");
@@ -746,7 +806,11 @@ mod tests {
         let (status, answer) = site.post("/v1/transactions", &hex::encode(encode(signed.signed())));
         assert_eq!((status, &answer["digest"]), (202, &json!(signed.digest())));
         assert_eq!(
-            site.transactions.try_recv().expect("handed on").digest(),
+            site.transactions
+                .try_recv()
+                .expect("handed on")
+                .transaction
+                .digest(),
             signed.digest()
         );
 
@@ -761,6 +825,49 @@ mod tests {
             400
         );
         assert_eq!(site.post("/v1/status", "").0, 405);
+    }
+
+    #[test]
+    fn what_members_decide_on_is_told_and_a_transaction_is_rehearsed() {
+        let site = site();
+        let members = site.get("/v1/members");
+        assert_eq!(members["members"][0]["id"], json!(samples::member(0)));
+        assert_eq!((&members["quorum"], &members["votes"]), (&json!(1), &json!(true)));
+        assert_eq!(members["next"], Value::Null);
+        let params = site.get("/v1/params");
+        assert_eq!(
+            (&params["access"], &params["params"]["slot_ms"]),
+            (&json!("consortium"), &json!(10_000))
+        );
+        let proposals = site.get("/v1/proposals");
+        assert_eq!(
+            (&proposals["open"], &proposals["scheduled"]),
+            (&json!([]), &json!([]))
+        );
+
+        let asked = |key: &milepost_wire::SecretKey, nonce| {
+            let action = Action::Propose {
+                change: milepost_wire::Change::SetAccess(milepost_wire::Access::Private),
+                from: Height(0),
+            };
+            let from = key.public();
+            let transaction = Transaction { from, nonce, action };
+            let signed = Signed::sign(transaction, &samples::chain(), key);
+            site.post("/v1/transactions/check", &hex::encode(encode(signed.signed())))
+        };
+        assert_eq!(asked(&samples::member_key(0), 0).0, 200);
+        for (key, nonce, expected) in [
+            (samples::vehicle_key(1), 0, "is no member"),
+            (samples::member_key(0), 4, "nonce"),
+        ] {
+            let (status, answer) = asked(&key, nonce);
+            assert_eq!(status, 409);
+            assert!(
+                answer["error"].as_str().expect("a reason").contains(expected),
+                "{answer}"
+            );
+        }
+        assert_eq!(site.get("/v1/proposals"), proposals, "nothing was done");
     }
 
     #[test]

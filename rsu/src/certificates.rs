@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use milepost_wire::link::{Station, TlsFiles};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
 use crate::home::{self, HomeError};
@@ -105,6 +105,27 @@ impl Authority {
         &self.certificate_pem
     }
 
+    /// Issues a certificate for a machine that keeps its key to itself and asks with a `link.csr`. Of the request, its key
+    /// and its names count; all else the authority says. Returns the names beside the certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError::Made`], also where the request's signature is not its key's.
+    pub fn answer(
+        &self,
+        request_pem: &str,
+        station: Station,
+        days: u32,
+    ) -> Result<(String, Vec<String>), CertificateError> {
+        let request = CertificateSigningRequestParams::from_pem(request_pem)?;
+        let names = request.params.subject_alt_names;
+        let told = names.iter().map(|name| format!("{name:?}")).collect();
+        let mut params = link_params(&[], station, days)?;
+        params.subject_alt_names = names;
+        let certificate = params.signed_by(&request.public_key, &self.issuer)?;
+        Ok((certificate.pem(), told))
+    }
+
     /// Issues a certificate and its key into `folder`, for a machine that is reached under `names` (DNS names or IP
     /// addresses) and trusts `authorities`. `files` says what they are called.
     ///
@@ -119,14 +140,7 @@ impl Authority {
         authorities_pem: &str,
         files: &TlsFiles,
     ) -> Result<(), CertificateError> {
-        let mut params = params(names, station.common_name(), days)?;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        if station == Station::Roadside {
-            params
-                .extended_key_usages
-                .push(ExtendedKeyUsagePurpose::ServerAuth);
-        }
+        let params = link_params(names, station, days)?;
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         for path in files.paths() {
@@ -137,6 +151,31 @@ impl Authority {
         home::write_secret(&files.key, key.serialize_pem().trim_end())?;
         Ok(())
     }
+}
+
+/// Makes `link.key`, and `link.csr`, which asks an authority to certify it for these names.
+///
+/// # Errors
+///
+/// [`CertificateError::Made`] where a name is none, [`CertificateError::Write`].
+pub fn request(names: &[String], folder: &Path) -> Result<(), CertificateError> {
+    let key = KeyPair::generate()?;
+    let request = CertificateParams::new(names)?.serialize_request(&key)?;
+    home::write_file(&folder.join("link.csr"), &request.pem()?)?;
+    home::write_secret(&folder.join("link.key"), key.serialize_pem().trim_end())?;
+    Ok(())
+}
+
+fn link_params(names: &[String], station: Station, days: u32) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = params(names, station.common_name(), days)?;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    if station == Station::Roadside {
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ServerAuth);
+    }
+    Ok(params)
 }
 
 fn params(names: &[String], common_name: &str, days: u32) -> Result<CertificateParams, rcgen::Error> {
@@ -190,6 +229,32 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o077, 0);
+    }
+
+    #[test]
+    fn a_machine_that_keeps_its_key_is_certified_by_what_it_asks_with() {
+        let folder = tempfile::tempdir().expect("a folder");
+        request(&["unit.example".into(), "192.0.2.7".into()], folder.path()).expect("asked");
+        let text = std::fs::read_to_string(folder.path().join("link.csr")).expect("there");
+        let authority = Authority::make("provider").expect("made");
+        let (certificate, names) = authority.answer(&text, Station::Roadside, 9).expect("issued");
+        assert!(certificate.starts_with("-----BEGIN CERTIFICATE"));
+        assert_eq!(names.len(), 2, "{names:?}");
+        // A request that somebody changed on its way is not signed by its key.
+        let lines: Vec<&str> = text.lines().collect();
+        let mut changed: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        let middle = changed.len() / 2;
+        let flipped = if changed[middle].starts_with('A') {
+            "B"
+        } else {
+            "A"
+        };
+        changed[middle].replace_range(..1, flipped);
+        assert!(
+            authority
+                .answer(&changed.join("\n"), Station::Roadside, 9)
+                .is_err()
+        );
     }
 
     #[test]

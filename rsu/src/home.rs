@@ -2,7 +2,7 @@
 //!
 //! One folder: `rsu.toml` (settings), `member.key` (the signing key, for its owner alone to read),
 //! `genesis.json` (the chain's beginning), `consortium.json` (what vehicles are given), `store/` (the ledger),
-//! `snapshots/` (its state at some heights, for those who join).
+//! `snapshots/` (its state at some heights, for those who join), `control.sock` (while it runs).
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +48,9 @@ pub enum HomeError {
         /// Why.
         source: milepost_wire::identity::KeyError,
     },
+    /// No key could be made.
+    #[error(transparent)]
+    NoKey(milepost_wire::identity::KeyError),
     /// Others can read the key.
     #[error("{path} can be read by others (mode {mode:o}); run: chmod 600 {path}")]
     KeyMode {
@@ -87,6 +90,11 @@ impl Home {
         self.0.join("snapshots")
     }
 
+    /// Where the unit answers its owner while it runs.
+    pub fn control(&self) -> PathBuf {
+        self.0.join("control.sock")
+    }
+
     /// Where the settings are.
     pub fn config_path(&self) -> PathBuf {
         self.0.join("rsu.toml")
@@ -119,6 +127,21 @@ impl Home {
             }
         }
         SecretKey::from_hex(&text).map_err(|source| HomeError::Key { path, source })
+    }
+
+    /// The signing key; a new one, which is not written yet, where there is none. One that is there and cannot be used is
+    /// an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`Home::key`]; [`HomeError::NoKey`].
+    pub fn key_or_new(&self) -> Result<SecretKey, HomeError> {
+        match self.key() {
+            Err(HomeError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                SecretKey::generate().map_err(HomeError::NoKey)
+            }
+            key => key,
+        }
     }
 
     /// Reads the genesis and checks that a chain can begin like this.

@@ -17,7 +17,6 @@ use milepost_node::shell::{AskPeers, ask_genesis};
 use milepost_node::snapshot::SnapshotError;
 use milepost_node::snapshots::Snapshots;
 use milepost_node::store::{Rocks, StoreError, install};
-use milepost_wire::identity::KeyError;
 use milepost_wire::{ChainId, Hash, SecretKey, Timestamp};
 use zenoh::{Session, Wait};
 
@@ -64,9 +63,6 @@ pub enum JoinError {
     /// The folder cannot be read or written.
     #[error(transparent)]
     Home(#[from] HomeError),
-    /// No key could be made.
-    #[error(transparent)]
-    Key(#[from] KeyError),
     /// The folder has a ledger already: `run` goes on from it.
     #[error("{0} holds a ledger already: `milepost-rsu run` goes on from it")]
     Ledger(PathBuf),
@@ -171,14 +167,7 @@ pub fn join(plan: &Plan, now: Timestamp, progress: &mut impl FnMut(Progress)) ->
         None if plan.genesis.is_none() => return Err(JoinError::Unconfirmed(genesis.hash())),
         _ => {}
     }
-    let key = match home.key() {
-        Ok(key) => key,
-        // A key that is there and cannot be used is not written over.
-        Err(HomeError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            SecretKey::generate()?
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let key = home.key_or_new()?;
     home.write(&config, &key, &genesis)?;
     let caught = fetch(&home, &config, &genesis, &session, Some(now), progress)?;
     if caught.is_none() && AskPeers::new(session.clone(), genesis.chain.clone()).has_begun() {

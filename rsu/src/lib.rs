@@ -11,15 +11,21 @@
 //! | what became of a report | [`receipts`], [`finality`] |
 //! | what is told to whoever asks | [`served`], [`api`], [`queries`] |
 //! | who is at the other end of a link, and may do what | [`certificates`], `link` |
-//! | how does a unit begin, and run | [`config`], [`home`], [`testnet`], [`joining`], [`run`], [`status`] |
+//! | how does a unit begin, and run | [`config`], [`home`], [`testnet`], [`founding`], [`joining`], [`run`], [`status`] |
+//! | how does an operator ask it, and have something done on the ledger | [`client`], [`submit`] |
+//! | how is its ledger saved and brought back | [`backup`], [`control`] |
 
 pub mod api;
+pub mod backup;
 pub mod batcher;
 pub mod certificates;
+pub mod client;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod ear;
 pub mod finality;
+pub mod founding;
 pub mod handoff;
 pub mod home;
 pub mod joining;
@@ -36,6 +42,7 @@ pub mod run;
 pub mod served;
 pub mod slots;
 pub mod status;
+pub mod submit;
 pub mod testnet;
 pub mod unit;
 

@@ -14,17 +14,22 @@ use milepost_node::shell::{self, Handle};
 use milepost_node::snapshot::SnapshotError;
 use milepost_node::snapshots::Snapshots;
 use milepost_node::store::{Rocks, StoreError, install};
-use milepost_wire::{Message, SecretKey, Signed, SignedReport, SignedTransaction, decode, encode, topic};
+use milepost_wire::{
+    ChainId, Message, SecretKey, Signed, SignedReport, SignedTransaction, decode, encode, topic,
+};
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, watch};
 use zenoh::Session;
 use zenoh::qos::{CongestionControl, Priority};
+use zenoh::sample::Locality;
 
 use crate::clock::{self, Clock};
 use crate::config::Config;
+#[cfg(unix)]
+use crate::control;
 use crate::home::{Home, HomeError};
 use crate::live::LiveFigure;
-use crate::served::{Served, TRANSACTIONS_MAX};
+use crate::served::{Origin, Served, TRANSACTIONS_MAX, Taken};
 use crate::unit::{Input, Output, Unit};
 use crate::{api, link, queries};
 
@@ -132,6 +137,14 @@ pub async fn run(
     )
     .await?;
     let handle = Arc::new(handle);
+    #[cfg(unix)]
+    let control = match control::clear(home).and_then(|()| control::serve(home, store.clone())) {
+        Ok(control) => Some(control),
+        Err(error) => {
+            tracing::warn!(path = %home.control().display(), %error, "no control socket: no backup while this unit runs");
+            None
+        }
+    };
 
     let (transactions, taken) = mpsc::channel(TRANSACTIONS_MAX);
     let served = Served::new(genesis, me, store, handle.views(), transactions)?;
@@ -173,7 +186,12 @@ pub async fn run(
         tokio::spawn(publish(session.clone(), sending)),
         tokio::spawn(pass_on(committed, inbox.clone(), Event::Committed)),
         tokio::spawn(pass_on(heard, inbox.clone(), Event::Batch)),
-        tokio::spawn(hand_in(Arc::clone(&handle), taken)),
+        tokio::spawn(hand_in(
+            session.clone(),
+            Arc::clone(&handle),
+            taken,
+            served.genesis.chain.clone(),
+        )),
         tokio::spawn(keep_readings(Arc::clone(&handle), Arc::clone(&served), overrun)),
     ];
     let address = listener.local_addr().unwrap_or(config.api);
@@ -194,6 +212,8 @@ pub async fn run(
     };
     tracing::info!("stopping");
     end.send_replace(true);
+    #[cfg(unix)]
+    let tasks = tasks.into_iter().chain(control);
     for task in tasks {
         task.abort();
         let _ = task.await;
@@ -390,7 +410,8 @@ async fn listen(
         while let Some(bytes) = checking.recv().await {
             let refused = match decode::<SignedTransaction>(&bytes) {
                 Ok(signed) => served
-                    .take_transaction(signed)
+                    .check_transaction(signed)
+                    .and_then(|checked| served.take_transaction(checked, Origin::Air))
                     .err()
                     .map(|error| error.to_string()),
                 Err(error) => Some(error.to_string()),
@@ -442,12 +463,23 @@ async fn pass_on<T: Clone>(
     }
 }
 
-/// Hands transactions to the node, which may be busy for a moment.
-async fn hand_in(
-    handle: Arc<Handle>,
-    mut taken: mpsc::Receiver<milepost_wire::Verified<milepost_wire::Transaction>>,
-) {
-    while let Some(transaction) = taken.recv().await {
+/// Hands transactions to the node, which may be busy for a moment, and those of the API to the other units.
+async fn hand_in(session: Session, handle: Arc<Handle>, mut taken: mpsc::Receiver<Taken>, chain: ChainId) {
+    while let Some(Taken { transaction, origin }) = taken.recv().await {
+        if origin == Origin::Api
+            && let Ok(sender) = transaction.from.address()
+        {
+            let put = session
+                .put(
+                    topic::transaction(&chain, sender.key_id()),
+                    encode(transaction.signed()),
+                )
+                .allowed_destination(Locality::Remote)
+                .congestion_control(CongestionControl::Drop);
+            if let Err(error) = put.await {
+                tracing::debug!(%error, "a transaction was not passed on");
+            }
+        }
         while handle.offer_transaction(transaction.clone()).is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -12,7 +12,7 @@ use milepost_node::view::light_block;
 use milepost_wire::light::LightBlock;
 use milepost_wire::output::Estimate;
 use milepost_wire::transaction::Transaction;
-use milepost_wire::{Address, Hash, Height, Output, SignedTransaction, Timestamp, Verified};
+use milepost_wire::{Address, Height, Output, SignedTransaction, Timestamp, Verified};
 use tokio::sync::{mpsc, watch};
 
 use crate::finality::Finality;
@@ -32,7 +32,7 @@ pub struct Served {
     /// The ledger's blocks.
     pub store: Rocks,
     views: watch::Receiver<Arc<View>>,
-    transactions: mpsc::Sender<Verified<Transaction>>,
+    transactions: mpsc::Sender<Taken>,
     settled: Mutex<Picture>,
     live: Mutex<Picture>,
     readings: Mutex<Readings>,
@@ -51,6 +51,24 @@ pub struct Readings {
     pub queued: usize,
     /// How long it takes until a report is final.
     pub finality: Finality,
+}
+
+/// A transaction on its way to the ledger.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// Its signature was checked.
+    pub transaction: Verified<Transaction>,
+    /// How it came.
+    pub origin: Origin,
+}
+
+/// How a transaction came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Over zenoh: every unit has it.
+    Air,
+    /// Over this unit's API: the others must be told, since any of them may make the next block.
+    Api,
 }
 
 /// Why a transaction is not handed on.
@@ -83,7 +101,7 @@ impl Served {
         me: Address,
         store: Rocks,
         views: watch::Receiver<Arc<View>>,
-        transactions: mpsc::Sender<Verified<Transaction>>,
+        transactions: mpsc::Sender<Taken>,
     ) -> Result<Self, StoreError> {
         let settled = stored_picture(&store)?;
         Ok(Self {
@@ -158,22 +176,33 @@ impl Served {
         change(&mut lock(&self.readings));
     }
 
-    /// Checks a transaction's signature and hands it on; returns its digest.
+    /// Checks a transaction's signature.
     ///
     /// # Errors
     ///
-    /// [`NotTaken`].
-    pub fn take_transaction(&self, signed: SignedTransaction) -> Result<Hash, NotTaken> {
+    /// [`NotTaken::Key`], [`NotTaken::Signature`].
+    pub fn check_transaction(&self, signed: SignedTransaction) -> Result<Verified<Transaction>, NotTaken> {
         let key = signed.message.from.verifying_key()?;
-        let verified = signed
+        signed
             .verify(&self.genesis.chain, &key)
             .map_err(|_| NotTaken::Signature {
                 sender: Address::of(&key),
                 chain: self.genesis.chain.clone(),
-            })?;
-        let digest = verified.digest();
-        self.transactions.try_send(verified).map_err(|_| NotTaken::Busy)?;
-        Ok(digest)
+            })
+    }
+
+    /// Hands a transaction on.
+    ///
+    /// # Errors
+    ///
+    /// [`NotTaken::Busy`].
+    pub fn take_transaction(
+        &self,
+        transaction: Verified<Transaction>,
+        origin: Origin,
+    ) -> Result<(), NotTaken> {
+        let taken = Taken { transaction, origin };
+        self.transactions.try_send(taken).map_err(|_| NotTaken::Busy)
     }
 }
 

@@ -1,53 +1,27 @@
 //! How is a running unit?
 //!
-//! Asks its API and writes the answer for people, or passes it on as it is.
+//! Writes the answer of its API for people.
 
 use std::fmt::Write;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The longest answer that is read, in bytes.
-const ANSWER_LEN_MAX: u64 = 4 << 20;
-
-/// Why there is no answer.
+/// An answer that is no status.
 #[derive(Debug, thiserror::Error)]
-pub enum StatusError {
-    /// Nobody answers, or not like this.
-    #[error("cannot ask {url}: {source}; is the unit running? `milepost-rsu run` prints its API's address")]
-    Ask {
-        /// What was asked.
-        url: String,
-        /// Why not.
-        source: Box<ureq::Error>,
-    },
-    /// An error with its reason.
-    #[error("{url} answers {status}: {error} ({hint})")]
-    Refused {
-        /// What was asked.
-        url: String,
-        /// HTTP's status.
-        status: u16,
-        /// What is wrong.
-        error: String,
-        /// What to do.
-        hint: String,
-    },
-    /// An answer that is no status.
-    #[error("{url} answers what is no status: {reason}")]
-    Strange {
-        /// What was asked.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+#[error("{url} answers what is no status: {reason}")]
+pub struct Strange {
+    /// What was asked.
+    url: String,
+    /// What is wrong with it.
+    reason: String,
 }
 
 /// The part of the status that people are shown.
 #[derive(Debug, Deserialize)]
 struct Status {
     chain: String,
+    genesis: String,
     height: u64,
     state_root: String,
     members: Vec<MemberStatus>,
@@ -84,48 +58,13 @@ struct SupplyStatus {
     held: String,
 }
 
-/// Asks the API at `api` for `path`.
-///
-/// # Errors
-///
-/// [`StatusError`].
-pub fn ask(api: &str, path: &str) -> Result<Value, StatusError> {
-    let url = format!("{}{path}", api.trim_end_matches('/'));
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(10)))
-        .http_status_as_error(false)
-        .build()
-        .into();
-    let wrong = |source: ureq::Error| StatusError::Ask {
-        url: url.clone(),
-        source: Box::new(source),
-    };
-    let mut response = agent.get(&url).call().map_err(wrong)?;
-    let answer: Value = response
-        .body_mut()
-        .with_config()
-        .limit(ANSWER_LEN_MAX)
-        .read_json()
-        .map_err(wrong)?;
-    if response.status().is_success() {
-        return Ok(answer);
-    }
-    let text = |name: &str| answer[name].as_str().unwrap_or("no reason given").to_owned();
-    Err(StatusError::Refused {
-        url: url.clone(),
-        status: response.status().as_u16(),
-        error: text("error"),
-        hint: text("hint"),
-    })
-}
-
 /// A status, as people read it.
 ///
 /// # Errors
 ///
-/// [`StatusError::Strange`].
-pub fn describe(api: &str, status: Value) -> Result<String, StatusError> {
-    let status: Status = serde_json::from_value(status).map_err(|error| StatusError::Strange {
+/// [`Strange`].
+pub fn describe(api: &str, status: Value) -> Result<String, Strange> {
+    let status: Status = serde_json::from_value(status).map_err(|error| Strange {
         url: api.to_owned(),
         reason: error.to_string(),
     })?;
@@ -135,6 +74,7 @@ pub fn describe(api: &str, status: Value) -> Result<String, StatusError> {
         let _ = writeln!(text, "{name:<12}{value}");
     };
     line("chain", status.chain);
+    line("genesis", status.genesis);
     line(
         "height",
         format!(

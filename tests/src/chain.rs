@@ -15,8 +15,9 @@ use milepost_wire::certificate::Head;
 use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::vote::{self, Step};
 use milepost_wire::{
-    Block, Cell, Certificate, ChainId, Hash, Heading, Measure, Member, Members, Observation, Place, Report,
-    SecretKey, Sequence, Signature, Signed, Speed, Timestamp,
+    Action, Block, Cell, Certificate, ChainId, Change, Hash, Heading, Height, Measure, Member, Members,
+    Observation, Place, ProposalId, Report, SecretKey, Sequence, Signature, Signed, Speed, Timestamp,
+    Transaction, Verified,
 };
 
 /// Every so many blocks one holds reports.
@@ -36,6 +37,7 @@ pub struct Chain {
     ledger: Ledger,
     reports: u64,
     again: Vec<Arc<VerifiedBatch>>,
+    asked: Vec<Verified<Transaction>>,
 }
 
 /// A block and what it came to.
@@ -103,6 +105,7 @@ impl Chain {
             vehicles,
             reports: 0,
             again: Vec::new(),
+            asked: Vec::new(),
         }
     }
 
@@ -120,10 +123,11 @@ impl Chain {
             batches.push(Arc::new(self.batch(time)));
         }
         let contents = Contents {
-            transactions: Vec::new(),
+            transactions: std::mem::take(&mut self.asked),
             batches: batches.clone(),
         };
-        let proposer = self.keys[height.0 as usize % self.keys.len()].address();
+        let voters = self.voters();
+        let proposer = voters[height.0 as usize % voters.len()].address();
         let (block, executed) = self
             .ledger
             .build(proposer, time, &contents)
@@ -136,10 +140,46 @@ impl Chain {
         }
     }
 
+    /// The keys of those who vote on the next block.
+    fn voters(&self) -> Vec<&SecretKey> {
+        let votes = |key: &&SecretKey| self.ledger.members().get(&key.address()).is_some();
+        self.keys.iter().filter(votes).collect()
+    }
+
+    /// In the next block one member proposes a change, and as many others approve as it takes.
+    pub fn decide(&mut self, change: Change) {
+        let state = self.ledger.state();
+        let proposal = ProposalId(state.charter().newest.0 + 1);
+        let (mut asked, mut power) = (Vec::new(), 0);
+        for key in self.voters() {
+            if state.members().is_quorum(power) {
+                break;
+            }
+            let action = match power {
+                0 => Action::Propose {
+                    change: change.clone(),
+                    from: Height(0),
+                },
+                _ => Action::Approve { proposal },
+            };
+            let transaction = Transaction {
+                from: key.public(),
+                nonce: state.account(&key.address()).nonce,
+                action,
+            };
+            asked.push(Signed::sign(transaction, &self.genesis.chain, key));
+            power += state
+                .members()
+                .get(&key.address())
+                .map_or(0, |member| member.power);
+        }
+        self.asked = asked;
+    }
+
     /// The next block will name a batch of an earlier block once more.
     pub fn name_again(&mut self, digest: Hash, store: &Rocks) {
         let signed = store.batch(&digest).expect("reads").expect("it is there");
-        let members = &self.genesis.members;
+        let members = self.ledger.members();
         let author = members.point(&signed.message.author).expect("a member");
         let key = |vehicle| {
             let found = self.ledger.state().vehicle(&vehicle)?;
@@ -182,8 +222,9 @@ impl Chain {
     /// A quorum's certificate for a block.
     pub fn certify(&self, block: &Block) -> Certificate {
         let (height, hash) = (block.header.height, block.hash());
-        let quorum = self.keys.len() * 2 / 3 + 1;
-        let mut signatures: Vec<_> = self.keys[..quorum]
+        let voters = self.voters();
+        let quorum = voters.len() * 2 / 3 + 1;
+        let mut signatures: Vec<_> = voters[..quorum]
             .iter()
             .map(|key| {
                 let voter = key.address();
@@ -228,7 +269,8 @@ impl Chain {
                 Signed::sign(report, &chain, &self.vehicles[nth])
             })
             .collect();
-        let author = &self.keys[self.reports as usize % self.keys.len()];
+        let voters = self.voters();
+        let author = voters[self.reports as usize % voters.len()];
         VerifiedBatch::own(author, &chain, self.reports, now, reports)
     }
 }

@@ -22,8 +22,12 @@ use crate::wait::eventually;
 const START_MAX: Duration = Duration::from_secs(30);
 /// How long a member may take to end.
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// How long `join` may take.
+const JOIN_MAX: Duration = Duration::from_secs(120);
 /// Lines of a log that a failed test shows.
 const LOG_LINES_SHOWN: usize = 25;
+/// Units for which ports are kept beside the members'.
+const JOINING_MAX: usize = 1;
 /// Ports below those that the system gives out by itself.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
@@ -66,6 +70,7 @@ impl Default for Plan<'_> {
 #[derive(Debug)]
 pub struct Consortium {
     members: Vec<Member>,
+    base_port: usize,
     vehicles: usize,
     tls: bool,
     folder: TempDir,
@@ -86,7 +91,7 @@ impl Consortium {
     pub fn make(plan: Plan<'_>) -> Self {
         let turn = Turn::wait();
         let folder = tempfile::tempdir().expect("the temporary folder can be written");
-        let base_port = free_ports(2 * plan.members);
+        let base_port = free_ports(2 * (plan.members + JOINING_MAX));
         let net = folder.path().join("net");
         let mut command = Program::Rsu.command();
         command.arg("testnet").arg("--out").arg(&net);
@@ -116,6 +121,7 @@ impl Consortium {
             .collect();
         Self {
             members,
+            base_port: usize::from(base_port),
             vehicles: plan.vehicles,
             tls: plan.tls,
             folder,
@@ -181,6 +187,41 @@ impl Consortium {
     /// What `testnet` made.
     pub fn net(&self) -> PathBuf {
         self.folder.path().join("net")
+    }
+
+    /// Lets one more unit into the chain by `milepost-rsu join`, knowing all the others and the hash of the genesis; it
+    /// does not run yet. Returns its number, and what `join` said.
+    pub fn join(&mut self) -> (usize, Value) {
+        let (nth, net) = (self.members.len(), self.net());
+        let (api, zenoh) = (self.base_port + 2 * nth, self.base_port + 2 * nth + 1);
+        let (home, api) = (net.join(format!("member-{nth}")), format!("127.0.0.1:{api}"));
+        let endpoint = format!("tcp/127.0.0.1:{zenoh}");
+        let status = self.get(0, "/v1/status").expect("member 0 answers");
+        let mut command = Program::Rsu.command();
+        command.arg("join").arg("--json").arg("--home").arg(&home);
+        command.args(["--genesis-hash", status["genesis"].as_str().expect("a hash")]);
+        command.args(["--listen", &endpoint, "--api", &api]);
+        for member in &self.members {
+            command.args(["--peer", &member.endpoint]);
+        }
+        let joined = crate::Said::by(&mut command, JOIN_MAX).ended_with(0).json();
+        self.members.push(Member {
+            home,
+            log: self.folder.path().join(format!("member-{nth}.log")),
+            api: format!("http://{api}"),
+            endpoint,
+            process: None,
+        });
+        (nth, joined)
+    }
+
+    /// A command that a member's operator gives, with the member's home and `--json`, to its end.
+    pub fn operate(&self, nth: usize, arguments: &[&str]) -> crate::Said {
+        let home = self
+            .home(nth)
+            .to_str()
+            .expect("temporary folders have plain names");
+        Program::Rsu.run(arguments.iter().chain(&["--home", home, "--json"]))
     }
 
     /// Starts those that are not running, and waits until each answers.

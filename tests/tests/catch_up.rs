@@ -12,7 +12,7 @@ use milepost_node::snapshot::{Chunk, Entry, Offer};
 use milepost_node::snapshots::Snapshots;
 use milepost_node::store::{Rocks, Store, install};
 use milepost_tests::Chain;
-use milepost_wire::{Address, Height, Members, Timestamp, decode, encode};
+use milepost_wire::{Address, Change, Height, Member, Members, SecretKey, Timestamp, decode, encode};
 use tempfile::TempDir;
 
 const LIMITS: Limits = Limits {
@@ -45,6 +45,8 @@ enum Lie {
     TooHigh,
     /// Changes a signature in each header's certificate.
     CorruptHeaders,
+    /// Names other members than those whom the headers commit to.
+    OtherMembers,
     /// Leaves out the end of each answer with headers.
     CutHeaders,
     /// Bytes that are nothing.
@@ -68,11 +70,44 @@ struct Unit {
     store: Rocks,
     snapshots: Snapshots,
     chain: Chain,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Unit {
     fn with(blocks: u64) -> Self {
+        Self::grown(|chain, store, keeper| chain.grow(store, Some(keeper), blocks))
+    }
+
+    /// As many blocks, in which each of the four members gives way to another.
+    fn with_other_members() -> Self {
+        Self::grown(|chain, store, keeper| {
+            let old = chain.keys.clone();
+            for (nth, old) in (0..).zip(&old) {
+                let new = SecretKey::from_seed("chain member to come", nth);
+                let member = Member {
+                    key: new.public(),
+                    provider: format!("provider-{}", nth + 4),
+                    power: 1,
+                };
+                chain.keys.push(new);
+                chain.decide(Change::AddMember(member));
+                chain.grow(store, Some(keeper), 8);
+                chain.decide(Change::RemoveMember {
+                    member: old.address(),
+                });
+                chain.grow(store, Some(keeper), 8);
+            }
+            let gone = |key: &SecretKey| chain.ledger().members().get(&key.address()).is_none();
+            assert!(old.iter().all(gone));
+            chain.grow(store, Some(keeper), BLOCKS - 64);
+        })
+    }
+
+    fn store_path(&self) -> std::path::PathBuf {
+        self.folder.path().join("store")
+    }
+
+    fn grown(grow: impl FnOnce(&mut Chain, &mut Rocks, &Keeper)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut chain = Chain::new(4, 40);
         let mut store = Rocks::open(&folder.path().join("store")).expect("opens");
@@ -83,12 +118,12 @@ impl Unit {
             ..Retention::default()
         };
         let keeper = Keeper::new(store.clone(), snapshots.clone(), retention);
-        chain.grow(&mut store, Some(&keeper), blocks);
+        grow(&mut chain, &mut store, &keeper);
         Self {
             store,
             snapshots,
             chain,
-            _folder: folder,
+            folder,
         }
     }
 }
@@ -174,7 +209,10 @@ impl Peers for Company<'_> {
             let middle = heads.len() / 2;
             heads[middle].certificate.signatures[1].1 = heads[middle].certificate.signatures[0].1;
         }
-        let members = sets.iter().map(Members::to_vec).collect();
+        let mut members: Vec<Vec<Member>> = sets.iter().map(Members::to_vec).collect();
+        if lie == Lie::OtherMembers {
+            members.iter_mut().for_each(|set| set[0].power += 1);
+        }
         let mut bytes = encode(&HeadsAnswer { heads, members });
         if lie == Lie::CutHeaders {
             bytes.truncate(bytes.len() - 7);
@@ -346,4 +384,64 @@ fn a_snapshot_beyond_the_limit_is_not_taken() {
         join(home.path(), &mut company, false, small).expect("looks around"),
         None
     );
+}
+
+#[test]
+fn where_all_members_have_changed_a_new_unit_follows_them_and_an_audit_does() {
+    let unit = Unit::with_other_members();
+    let report = milepost_node::audit::audit(&unit.chain.genesis, &unit.store, Some(&unit.snapshots), |_| {});
+    assert!(report.ok, "{:?}", report.errors);
+    assert_eq!(report.height, Height(BLOCKS));
+
+    let home = tempfile::tempdir().expect("a folder");
+    let mut company = Company::of(&unit, &[Lie::OtherMembers, Lie::Honest]);
+    let caught = join(home.path(), &mut company, false, LIMITS)
+        .expect("catches up")
+        .expect("there is a snapshot");
+    assert_eq!((caught.height, caught.refused), (NEWEST, 1));
+    assert_eq!(follow(home.path(), &unit), unit.chain.ledger().state_root());
+    let store = Rocks::open(&home.path().join("store")).expect("opens");
+    let kept = Snapshots::open(&home.path().join("snapshots")).expect("a folder");
+    let report = milepost_node::audit::audit(&unit.chain.genesis, &store, Some(&kept), |_| {});
+    assert!(report.ok, "{:?}", report.errors);
+}
+
+#[test]
+fn an_audit_finds_members_that_were_made_up_and_that_are_missing() {
+    let unit = Unit::with_other_members();
+    let genesis = unit.chain.genesis.clone();
+    let path = unit.store_path();
+    let Unit { store, folder, .. } = unit;
+    drop(store);
+    for forge in [
+        (|value: &[u8]| Some([&value[..value.len() - 1], &[value[value.len() - 1] ^ 1]].concat()))
+            as fn(&[u8]) -> Option<Vec<u8>>,
+        |_| None,
+    ] {
+        let (options, changed) = (
+            rocksdb::Options::default(),
+            tempfile::tempdir().expect("a folder"),
+        );
+        let changed = changed.path().join("store");
+        std::fs::create_dir(&changed).expect("a folder");
+        for file in std::fs::read_dir(&path).expect("a folder") {
+            let file = file.expect("it can be listed").path();
+            std::fs::copy(&file, changed.join(file.file_name().expect("a name"))).expect("copies");
+        }
+        let families = rocksdb::DB::list_cf(&options, &changed).expect("RocksDB's");
+        let db = rocksdb::DB::open_cf(&options, &changed, families).expect("opens");
+        let members = db.cf_handle("members").expect("the schema has it");
+        let first = db.iterator_cf(members, rocksdb::IteratorMode::Start).next();
+        let (key, value) = first.expect("the members changed").expect("reads");
+        match forge(&value) {
+            Some(forged) => db.put_cf(members, key, forged).expect("writes"),
+            None => db.delete_cf(members, key).expect("writes"),
+        }
+        drop(db);
+        let store = Rocks::open_read_only(&changed).expect("opens");
+        let report = milepost_node::audit::audit(&genesis, &store, None, |_| {});
+        assert!(!report.ok);
+        assert!(report.height < Height(BLOCKS), "{:?}", report.errors);
+    }
+    drop(folder);
 }

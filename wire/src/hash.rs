@@ -25,6 +25,11 @@ impl Hash {
         }
         Self(hasher.finalize().into())
     }
+
+    /// SHA-256 of a file's bytes, as `sha256sum` prints it: for what is no message of ours.
+    pub fn sha256(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
 }
 
 impl std::fmt::Display for Hash {

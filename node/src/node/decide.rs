@@ -102,7 +102,7 @@ impl<S: Store> Node<S> {
         let Some(until) = self.silent_until.filter(|until| self.ledger().time() > *until) else {
             return Ok(());
         };
-        tracing::info!(height = %self.ledger().height(), ?until, "this member votes again");
+        tracing::info!(height = %self.ledger().height(), ?until, "this unit may vote again");
         self.store.write(&[Write::Voice], true)?;
         self.silent_until = None;
         self.engine = super::engine(self.ledger(), &self.key, &self.settings, false);

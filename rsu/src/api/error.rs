@@ -35,12 +35,17 @@ impl ApiError {
 
     /// The way of asking is none: 405.
     pub(crate) fn method() -> Self {
-        let hint = "every route answers GET; /v1/transactions answers POST alone";
+        let hint = "every route answers GET; /v1/transactions and /v1/transactions/check answer POST alone";
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "this method is not allowed here",
             hint,
         )
+    }
+
+    /// It does not fit what is there: 409.
+    pub(crate) fn conflict(error: impl ToString, hint: impl ToString) -> Self {
+        Self::new(StatusCode::CONFLICT, error, hint)
     }
 
     /// Not now: 503.

@@ -1,0 +1,98 @@
+//! What have the members decided, and what is before them?
+//!
+//! Answers from the newest ledger: who votes, the numbers of the rules, proposals that are open and changes that are
+//! decided and not yet in force. Bounded by the ledger's own limits: so many members, so many open proposals each.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use milepost_wire::{Address, Members};
+use serde_json::{Value, json};
+
+use crate::rfc3339;
+use crate::served::Served;
+
+/// Members as they are told everywhere.
+pub(super) fn list(members: &Members, is_connected: impl Fn(Address) -> bool) -> Vec<Value> {
+    members
+        .iter()
+        .map(|(id, member)| {
+            json!({
+                "id": id,
+                "key": member.key,
+                "provider": member.provider,
+                "power": member.power,
+                "connected": is_connected(id),
+            })
+        })
+        .collect()
+}
+
+/// The power that decides.
+fn quorum(members: &Members) -> u64 {
+    members.total_power() * 2 / 3 + 1
+}
+
+pub(super) async fn members(served: State<Arc<Served>>) -> Json<Value> {
+    let (view, readings) = (served.view(), served.readings());
+    let is_connected = |id| id == served.me || readings.peers.contains(&id);
+    let (members, following) = (view.members(), view.ledger().following());
+    Json(json!({
+        "height": view.height(),
+        "id": served.me,
+        "votes": members.get(&served.me).is_some(),
+        "members": list(members, is_connected),
+        "power": members.total_power(),
+        "quorum": quorum(members),
+        "next": (following != members).then(|| json!({
+            "height": view.height().next().next(),
+            "members": list(following, is_connected),
+        })),
+    }))
+}
+
+pub(super) async fn params(served: State<Arc<Served>>) -> Json<Value> {
+    let view = served.view();
+    Json(json!({
+        "height": view.height(),
+        "access": view.state().charter().access,
+        "params": view.state().params(),
+    }))
+}
+
+pub(super) async fn proposals(served: State<Arc<Served>>) -> Json<Value> {
+    let view = served.view();
+    let state = view.state();
+    let open: Vec<Value> = state
+        .proposals()
+        .map(|(id, open)| {
+            let approvals: Vec<Value> = state
+                .approvals_of(id)
+                .into_iter()
+                .map(|(member, since)| json!({ "member": member, "since": since }))
+                .collect();
+            json!({
+                "id": id,
+                "by": open.by,
+                "change": open.change,
+                "from": open.from,
+                "made_at": open.made_at,
+                "until": rfc3339::format(open.until),
+                "approvals": approvals,
+                "power": state.approving_power(id),
+            })
+        })
+        .collect();
+    let scheduled: Vec<Value> = state
+        .scheduled()
+        .map(|(height, id, change)| json!({ "id": id, "height": height, "change": change }))
+        .collect();
+    Json(json!({
+        "height": view.height(),
+        "power": view.members().total_power(),
+        "quorum": quorum(view.members()),
+        "open": open,
+        "scheduled": scheduled,
+    }))
+}

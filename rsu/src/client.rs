@@ -1,0 +1,98 @@
+//! How does a command ask a running unit?
+//!
+//! Over its HTTP API. Its answers are that unit's word: a command asks the operator's own.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// The longest answer that is read, in bytes.
+const ANSWER_LEN_MAX: u64 = 4 << 20;
+/// How long an answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody answers, or not like this.
+    #[error("cannot ask {url}: {source}; is the unit running? `milepost-rsu run` prints its API's address")]
+    Ask {
+        /// What was asked.
+        url: String,
+        /// Why not.
+        source: Box<ureq::Error>,
+    },
+    /// An error with its reason.
+    #[error("{url} answers {status}: {error} ({hint})")]
+    Refused {
+        /// What was asked.
+        url: String,
+        /// HTTP's status.
+        status: u16,
+        /// What is wrong.
+        error: String,
+        /// What to do.
+        hint: String,
+    },
+}
+
+/// Asks the API at `api` for `path`.
+///
+/// # Errors
+///
+/// [`AskError`].
+pub fn get(api: &str, path: &str) -> Result<Value, AskError> {
+    let url = url(api, path);
+    let answer = agent(ANSWER_MAX).get(&url).call();
+    read(url, answer)
+}
+
+/// Gives the API at `api` a body to take; it may take as long as `limit`.
+///
+/// # Errors
+///
+/// [`AskError`].
+pub fn post(api: &str, path: &str, body: &str, limit: Duration) -> Result<Value, AskError> {
+    let url = url(api, path);
+    let answer = agent(limit).post(&url).send(body);
+    read(url, answer)
+}
+
+fn url(api: &str, path: &str) -> String {
+    format!("{}{path}", api.trim_end_matches('/'))
+}
+
+fn agent(limit: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(limit))
+        .http_status_as_error(false)
+        .build()
+        .into()
+}
+
+fn read(
+    url: String,
+    answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+) -> Result<Value, AskError> {
+    let wrong = |source: ureq::Error| AskError::Ask {
+        url: url.clone(),
+        source: Box::new(source),
+    };
+    let mut response = answer.map_err(wrong)?;
+    let answer: Value = response
+        .body_mut()
+        .with_config()
+        .limit(ANSWER_LEN_MAX)
+        .read_json()
+        .map_err(wrong)?;
+    if response.status().is_success() {
+        return Ok(answer);
+    }
+    let text = |name: &str| answer[name].as_str().unwrap_or("no reason given").to_owned();
+    Err(AskError::Refused {
+        status: response.status().as_u16(),
+        error: text("error"),
+        hint: text("hint"),
+        url,
+    })
+}
