@@ -24,7 +24,7 @@ pub struct Seen {
     pub road: usize,
     /// How many roads there are.
     pub roads: usize,
-    /// Minutes since the world began.
+    /// Minutes since it began to behave so.
     pub minute: f64,
 }
 
@@ -42,6 +42,12 @@ pub enum Say {
     Here(f64),
     /// On another road, as fast as is published there.
     There(usize),
+    /// On the road that fewest report of, as fast as is published there.
+    Scarcest,
+    /// On the road where it is, what others have just said of it; nothing where nobody has.
+    Overheard,
+    /// A danger of this cause (ETSI TS 102 894-2), on the road where it is.
+    Danger(u8),
     /// Nothing of its own: it sends once more what it heard another vehicle send.
     Again,
     /// Nothing.
@@ -79,11 +85,30 @@ pub enum Behaviour {
     Target { roads_share: f64, offset_kmh: f64 },
     /// Tells the same invented jam as its fellows.
     Collude { slower_kmh: f64 },
+    /// Tells the same invented jam as its fellows, of one road; honest on all others.
+    ColludeCell { slower_kmh: f64 },
     /// Claims to be where it is not.
     Ghost { elsewhere_share: f64 },
+    /// Claims to be where few are, since scarcity is paid.
+    Scarcity,
+    /// Repeats what others have just said of the road.
+    Eavesdrop,
     /// Sends others' reports once more.
     Replay,
+    /// Reports honestly, under several keys at once.
+    Sybil { keys: f64 },
+    /// Is off by the same amount always, and under a new key as soon as the last one is in quarantine.
+    Whitewash { keys: f64, offset_kmh: f64 },
+    /// Claims dangers that are not there, the same as its fellows.
+    FalseHazard { roads_share: f64 },
+    /// Is in others' hands for a while, and then cleaned.
+    Hijacked { lying_minutes: f64, offset_kmh: f64 },
 }
+
+/// The danger that is claimed falsely: stationary vehicle (ETSI TS 102 894-2, `CauseCodeType`).
+const FALSE_CAUSE: u8 = 94;
+/// A false danger is claimed for so many minutes.
+const FALSE_DANGER_MINUTES: f64 = 10.0;
 
 /// A behaviour as a scenario names it.
 pub struct Spec {
@@ -112,6 +137,8 @@ const fn parameter(name: &'static str, default: f64, about: &'static str) -> Par
 }
 
 const OFFSET: Parameter = parameter("offset_kmh", -25.0, "added to the true reading in a lie");
+
+const SLOWER: Parameter = parameter("slower_kmh", 30.0, "how much slower than usual the jam is");
 
 /// Every behaviour there is.
 pub const SPECS: &[Spec] = &[
@@ -198,12 +225,14 @@ pub const SPECS: &[Spec] = &[
     Spec {
         name: "collude",
         about: "tells the same invented jam as its fellows: they agree with one another",
-        parameters: &[parameter(
-            "slower_kmh",
-            30.0,
-            "how much slower than usual the jam is",
-        )],
+        parameters: &[SLOWER],
         build: |p| Behaviour::Collude { slower_kmh: p[0] },
+    },
+    Spec {
+        name: "collude_cell",
+        about: "tells the same invented jam as its fellows, of one road only; honest on all others",
+        parameters: &[SLOWER],
+        build: |p| Behaviour::ColludeCell { slower_kmh: p[0] },
     },
     Spec {
         name: "ghost",
@@ -218,10 +247,62 @@ pub const SPECS: &[Spec] = &[
         },
     },
     Spec {
+        name: "scarcity",
+        about: "claims the road that fewest report of, at its published speed: what is scarce is paid more",
+        parameters: &[],
+        build: |_| Behaviour::Scarcity,
+    },
+    Spec {
+        name: "eavesdrop",
+        about: "repeats what others have just said of the road, and does not look; silent where nobody has",
+        parameters: &[],
+        build: |_| Behaviour::Eavesdrop,
+    },
+    Spec {
         name: "replay",
         about: "sends once more, byte for byte, what it heard other vehicles send",
         parameters: &[],
         build: |_| Behaviour::Replay,
+    },
+    Spec {
+        name: "sybil",
+        about: "is honest, and reports all it sees under several keys, which have one owner",
+        parameters: &[parameter("keys", 10.0, "how many keys each vehicle has")],
+        build: |p| Behaviour::Sybil { keys: p[0] },
+    },
+    Spec {
+        name: "whitewash",
+        about: "lies, and comes back with a new key and another owner's name when the last one is in quarantine",
+        parameters: &[
+            parameter("keys", 4.0, "how many keys each vehicle has, one after the other"),
+            OFFSET,
+        ],
+        build: |p| Behaviour::Whitewash {
+            keys: p[0],
+            offset_kmh: p[1],
+        },
+    },
+    Spec {
+        name: "false_hazard",
+        about: "claims a danger on some roads, ten minutes long, the whole fleet on the same ones; honest elsewhere",
+        parameters: &[parameter(
+            "roads_share",
+            0.1,
+            "the share of roads with an invented danger, at any time",
+        )],
+        build: |p| Behaviour::FalseHazard { roads_share: p[0] },
+    },
+    Spec {
+        name: "hijacked",
+        about: "lies while it is in others' hands, and is honest again once it is cleaned",
+        parameters: &[
+            parameter("lying_minutes", 60.0, "how long it is in others' hands"),
+            OFFSET,
+        ],
+        build: |p| Behaviour::Hijacked {
+            lying_minutes: p[0],
+            offset_kmh: p[1],
+        },
     },
 ];
 
@@ -256,7 +337,18 @@ pub enum NoSuchBehaviour {
         /// What was set.
         found: String,
     },
+    /// A number of keys that is none.
+    #[error("{behaviour}: keys are a whole number from 1 to {KEYS_MAX}, found {found}")]
+    Keys {
+        /// Which behaviour.
+        behaviour: &'static str,
+        /// What was set.
+        found: String,
+    },
 }
+
+/// A vehicle has no more keys than this.
+pub const KEYS_MAX: u32 = 100;
 
 impl Behaviour {
     /// The behaviour of this name; what `given` does not set has its default.
@@ -291,9 +383,24 @@ impl Behaviour {
                     found: value.to_string(),
                 });
             }
+            let is_count = value.fract() == 0.0 && (1.0..=f64::from(KEYS_MAX)).contains(&value);
+            if parameter.name == "keys" && !is_count {
+                return Err(NoSuchBehaviour::Keys {
+                    behaviour: spec.name,
+                    found: value.to_string(),
+                });
+            }
             values.push(value);
         }
         Ok((spec.build)(&values))
+    }
+
+    /// How many keys one vehicle has, in the course of time.
+    pub fn keys(&self) -> usize {
+        match *self {
+            Self::Sybil { keys } | Self::Whitewash { keys, .. } => keys as usize,
+            _ => 1,
+        }
     }
 
     /// What such a vehicle says of what it sees.
@@ -316,20 +423,56 @@ impl Behaviour {
                 lying_minutes,
                 offset_kmh,
             } if seen.minute % (honest_minutes + lying_minutes) >= honest_minutes => lie(offset_kmh),
-            // A hash of the road, so that the fleet agrees on its targets without a word.
             Self::Target {
                 roads_share,
                 offset_kmh,
-            } if Rng::fork(0, "target", seen.road as u64).chance(roads_share) => lie(offset_kmh),
-            Self::Camouflage { .. } | Self::OnOff { .. } | Self::Target { .. } => truth,
+            } if is_target(seen.road, roads_share) => lie(offset_kmh),
+            Self::Hijacked {
+                lying_minutes,
+                offset_kmh,
+            } if seen.minute < lying_minutes => lie(offset_kmh),
+            Self::Whitewash { offset_kmh, .. } => lie(offset_kmh),
             Self::Collude { slower_kmh } => Say::Here(seen.class_mean_kmh - slower_kmh),
+            Self::ColludeCell { slower_kmh } if seen.road == chosen_road(seen.roads) => {
+                Say::Here(seen.class_mean_kmh - slower_kmh)
+            }
+            Self::FalseHazard { roads_share } if is_false_danger(seen.road, seen.minute, roads_share) => {
+                Say::Danger(FALSE_CAUSE)
+            }
             Self::Ghost { elsewhere_share } if rng.chance(elsewhere_share) => {
                 Say::There(rng.below(seen.roads as u64) as usize)
             }
-            Self::Ghost { .. } => truth,
+            Self::Scarcity => Say::Scarcest,
+            Self::Eavesdrop => Say::Overheard,
             Self::Replay => Say::Again,
+            Self::Camouflage { .. }
+            | Self::OnOff { .. }
+            | Self::Target { .. }
+            | Self::Hijacked { .. }
+            | Self::ColludeCell { .. }
+            | Self::FalseHazard { .. }
+            | Self::Ghost { .. }
+            | Self::Sybil { .. } => truth,
         }
     }
+}
+
+// Hashes, so that a fleet agrees without a word.
+
+/// Whether a fleet that lies about this share of roads lies about this one.
+pub fn is_target(road: usize, roads_share: f64) -> bool {
+    Rng::fork(0, "target", road as u64).chance(roads_share)
+}
+
+/// The one road that colluders have agreed on, of so many.
+pub fn chosen_road(roads: usize) -> usize {
+    Rng::fork(0, "collude", 0).below(roads as u64) as usize
+}
+
+/// Whether a fleet invents a danger on this road at this minute.
+pub fn is_false_danger(road: usize, minute: f64, roads_share: f64) -> bool {
+    let period = (minute / FALSE_DANGER_MINUTES) as u64;
+    Rng::fork(period, "false danger", road as u64).chance(roads_share)
 }
 
 /// Every behaviour as one JSON object: `{NAME: {about, parameters: [{name, default, about}]}}`.
@@ -345,7 +488,7 @@ pub fn json() -> String {
 pub fn table() -> String {
     let mut lines = Vec::new();
     for spec in SPECS {
-        lines.push(format!("{:<12}{}", spec.name, spec.about));
+        lines.push(format!("{:<14}{}", spec.name, spec.about));
         for Parameter { name, default, about } in spec.parameters {
             lines.push(format!("  {name} = {default:<10} {about}"));
         }
@@ -410,6 +553,9 @@ mod tests {
                 .contains("camouflage")
         );
         assert!(named("camouflage", &[("lie_share", 1.5)]).is_err());
+        for keys in [0.0, 2.5, 1e9] {
+            assert!(named("sybil", &[("keys", keys)]).is_err(), "{keys}");
+        }
     }
 
     #[test]
@@ -418,7 +564,16 @@ mod tests {
             reading_kmh: 10.0,
             ..SEEN
         };
-        for name in ["random", "constant", "class_mean", "copycat", "collude", "ghost"] {
+        for name in [
+            "random",
+            "constant",
+            "class_mean",
+            "copycat",
+            "collude",
+            "ghost",
+            "scarcity",
+            "eavesdrop",
+        ] {
             let behaviour = named(name, &[]).expect(name);
             let say = |seen: &Seen| behaviour.say(seen, &mut Rng::new(4));
             assert_eq!(say(&SEEN), say(&elsewhere), "{name}");
@@ -437,6 +592,28 @@ mod tests {
         assert_eq!(lied(1), lied(2));
         let count = lied(1).into_iter().filter(|lie| *lie).count();
         assert!((8..40).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn a_hijacked_vehicle_is_cleaned_after_an_hour() {
+        let hijacked = named("hijacked", &[]).expect("a behaviour");
+        let say = |minute: f64| hijacked.say(&Seen { minute, ..SEEN }, &mut Rng::new(1));
+        assert_eq!((say(59.0), say(60.0)), (Say::Here(25.0), Say::Here(50.0)));
+    }
+
+    #[test]
+    fn a_fleet_invents_the_same_dangers_and_moves_on_after_ten_minutes() {
+        let danger = named("false_hazard", &[]).expect("a behaviour");
+        let claims = |seed: u64, minute: f64| -> Vec<usize> {
+            let mut rng = Rng::new(seed);
+            let mut claims = |road: usize| danger.say(&Seen { road, minute, ..SEEN }, &mut rng);
+            (0..200)
+                .filter(|road| matches!(claims(*road), Say::Danger(_)))
+                .collect()
+        };
+        assert_eq!(claims(1, 0.0), claims(2, 9.9));
+        assert_ne!(claims(1, 0.0), claims(1, 10.0));
+        assert!((8..40).contains(&claims(1, 0.0).len()));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use self::consortium::Consortium;
 use crate::behaviour::Behaviour;
-use crate::driver::{self, Company, Sensor};
+use crate::crew::{self, Company, Sensor};
 use crate::figures::{
     self, Figures, Invariants, Item, LedgerFigures, MemberFigures, Published, ReportFigures, RewardFigures,
     VehicleRow,
@@ -194,7 +194,7 @@ pub(crate) fn companies(liars: f64, count: usize, seed: u64) -> anyhow::Result<V
         })
     };
     let fleets = [fleet("honest", 1.0 - liars)?, fleet("bias", liars)?];
-    driver::muster(&fleets, count, Sensor::RECORDED, seed).map_err(|error| Usage(error).into())
+    crew::muster(&fleets, count, Sensor::RECORDED, seed).map_err(|error| Usage(error).into())
 }
 
 /// The rules and settings of such a short run.
@@ -564,7 +564,7 @@ fn rows(
             None => break,
         }
     }
-    let company_of = driver::company_of(companies, ids.len());
+    let company_of = crew::company_of(companies, ids.len());
     ids.iter()
         .enumerate()
         .map(|(number, id)| {

@@ -1,8 +1,9 @@
 //! Who sits in the vehicles?
 //!
-//! [`muster`] hands the vehicles of a world to the fleets of a scenario. A [`Driver`] is one of them: the sensor
-//! with its errors, the behaviour, and the stream of chance that both draw from. What it says goes into a
-//! `milepost_obu::Vehicle` core, the same that drives real vehicles; the simulator and the demo both do that.
+//! A [`Driver`] sits behind one key of a company's ([`crate::crew`]): the sensor with its errors, the behaviour, and the
+//! stream of chance that both draw from. What it says goes into a `milepost_obu::Vehicle` core, the same that drives real
+//! vehicles; the simulator and the demo both do that. What anybody can learn from the ledger and the air comes in as
+//! a [`Public`].
 
 use std::sync::Arc;
 
@@ -10,112 +11,29 @@ use milepost_obu::vehicle::Sensed;
 use milepost_wire::{Cell, Measure, Speed, Timestamp};
 
 use crate::behaviour::{Behaviour, Say, Seen};
+use crate::crew::{Company, Sensor};
 use crate::rng::Rng;
-use crate::scenario::{Fleet, Size, minutes_ms};
 use crate::world::{Sighting, World};
 
-/// Errors of a sensor, in km/h.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sensor {
-    /// From reading to reading.
-    pub sd_kmh: f64,
-    /// For good, from vehicle to vehicle.
-    pub bias_sd_kmh: f64,
-}
+/// What anybody can learn from the ledger and the air. Who plays against real units cannot tell all of it.
+pub trait Public {
+    /// The final picture of a road, in km/h.
+    fn published_kmh(&self, cell: Cell) -> Option<f64>;
 
-impl Sensor {
-    /// In the grid all vehicles of a cell go at one speed, so the sensor stands for their differences, too.
-    pub const GRID: Self = Self {
-        sd_kmh: 3.0,
-        bias_sd_kmh: 2.0,
-    };
-    /// A recording's drivers differ by themselves.
-    pub const RECORDED: Self = Self {
-        sd_kmh: 0.5,
-        bias_sd_kmh: 0.0,
-    };
-}
-
-/// One fleet with its vehicles.
-#[derive(Clone, Debug)]
-pub struct Company {
-    /// The behaviour's name.
-    pub name: String,
-    /// Its vehicles, in ascending order.
-    pub vehicles: Vec<usize>,
-    /// Whether they have one owner.
-    pub one_owner: bool,
-    behaviour: Behaviour,
-    from_ms: u64,
-    sensor: Sensor,
-}
-
-impl Company {
-    /// Whether it listens to what others send.
-    pub fn overhears(&self) -> bool {
-        self.behaviour == Behaviour::Replay
+    /// How many groups report of a road in a slot, on the long run; `None` where that is not known.
+    fn heard(&self, _cell: Cell) -> Option<f64> {
+        None
     }
-}
 
-/// Hands `count` vehicles to the fleets, by lot. Who is in no fleet is honest.
-///
-/// # Errors
-///
-/// What was asked for, where the fleets want more vehicles than there are.
-pub fn muster(fleets: &[Fleet], count: usize, sensor: Sensor, seed: u64) -> Result<Vec<Company>, String> {
-    let mut lots: Vec<usize> = (0..count).collect();
-    Rng::fork(seed, "fleets", 0).shuffle(&mut lots);
-    let mut companies = Vec::new();
-    for fleet in fleets {
-        let wanted = match fleet.size {
-            Size::Count(wanted) => wanted,
-            // Shares that make a whole leave nobody over for want of half a vehicle.
-            Size::Share(share) => ((share * count as f64).round() as usize).min(lots.len()),
-        };
-        if wanted > lots.len() {
-            let left = lots.len();
-            return Err(format!(
-                "the fleet of {wanted} {} wants more vehicles than the {left} left",
-                fleet.name
-            ));
-        }
-        let mut vehicles = lots.split_off(lots.len() - wanted);
-        vehicles.sort_unstable();
-        companies.push(Company {
-            name: fleet.name.clone(),
-            vehicles,
-            one_owner: fleet.one_owner,
-            behaviour: fleet.behaviour,
-            from_ms: minutes_ms(fleet.from_minute),
-            sensor: Sensor {
-                sd_kmh: fleet.sensor_sd_kmh.unwrap_or(sensor.sd_kmh),
-                bias_sd_kmh: fleet.sensor_bias_sd_kmh.unwrap_or(sensor.bias_sd_kmh),
-            },
-        });
+    /// What was said of the road of this number in the current slot, so far: the mean, in km/h.
+    fn overheard_kmh(&self, _road: usize) -> Option<f64> {
+        None
     }
-    if !lots.is_empty() {
-        lots.sort_unstable();
-        companies.push(Company {
-            name: "honest".into(),
-            vehicles: lots,
-            one_owner: false,
-            behaviour: Behaviour::Honest,
-            from_ms: 0,
-            sensor,
-        });
-    }
-    Ok(companies)
-}
 
-/// Which company each of `count` vehicles belongs to.
-pub fn company_of(companies: &[Company], count: usize) -> Vec<usize> {
-    let mut of = vec![0; count];
-    for (index, company) in companies.iter().enumerate() {
-        for vehicle in &company.vehicles {
-            of[*vehicle] = index;
-        }
+    /// Whether the key of this number is in quarantine.
+    fn is_quarantined(&self, _key: usize) -> bool {
+        false
     }
-    of
 }
 
 /// What a driver does when it has looked at the road.
@@ -130,13 +48,20 @@ pub enum Deed {
         /// As its vehicle senses it.
         sensed: Sensed,
     },
+    /// It claims a danger on this road.
+    Warn {
+        /// An index into [`World::roads`].
+        road: usize,
+        /// As its vehicle senses it.
+        sensed: Sensed,
+    },
     /// It sends once more what it heard another vehicle send.
     Again,
     /// Nothing.
     Nothing,
 }
 
-/// One vehicle's driver.
+/// One key's driver.
 #[derive(Clone, Debug)]
 pub struct Driver {
     behaviour: Behaviour,
@@ -144,12 +69,16 @@ pub struct Driver {
     sensor: Sensor,
     bias_kmh: f64,
     rng: Rng,
+    key: usize,
+    key_before: Option<usize>,
+    has_key_after: bool,
 }
 
 impl Driver {
-    /// The driver of `vehicle`, which belongs to `company`.
-    pub fn new(company: &Company, vehicle: usize, seed: u64) -> Self {
-        let mut rng = Rng::fork(seed, "driver", vehicle as u64);
+    /// The driver behind `key`, which belongs to `company`.
+    pub fn new(company: &Company, key: usize, seed: u64) -> Self {
+        // All keys of a vehicle say the same.
+        let mut rng = Rng::fork(seed, "driver", company.vehicle_of(key) as u64);
         let bias_kmh = company.sensor.bias_sd_kmh * rng.normal();
         Self {
             behaviour: company.behaviour,
@@ -157,124 +86,227 @@ impl Driver {
             sensor: company.sensor,
             bias_kmh,
             rng,
+            key,
+            key_before: company.key_before(key),
+            has_key_after: company.has_key_after(key),
         }
     }
 
-    /// What it does about a sighting. `published_kmh` is the final picture as anybody can read it.
-    pub fn look(
-        &mut self,
-        world: &World,
-        sighting: &Sighting,
-        now: Timestamp,
-        published_kmh: impl Fn(Cell) -> Option<f64>,
-    ) -> Deed {
+    /// What it does about a sighting.
+    pub fn look(&mut self, world: &World, sighting: &Sighting, now: Timestamp, public: &impl Public) -> Deed {
         let road = &world.roads[sighting.road];
         let error_kmh = self.bias_kmh + self.sensor.sd_kmh * self.rng.normal();
+        let begun_ms = sighting.at_ms.checked_sub(self.from_ms);
+        if !self.is_in_use(begun_ms.is_some(), public) {
+            return Deed::Nothing;
+        }
         let seen = Seen {
             reading_kmh: (sighting.speed_kmh + error_kmh).max(0.0),
-            published_kmh: published_kmh(road.cell),
+            published_kmh: public.published_kmh(road.cell),
             class_mean_kmh: world.class_means_kmh[road.class],
             road: sighting.road,
             roads: world.roads.len(),
-            minute: sighting.at_ms as f64 / 60_000.0,
+            minute: begun_ms.unwrap_or(0) as f64 / 60_000.0,
         };
-        let honest = sighting.at_ms < self.from_ms;
-        let behaviour = if honest { Behaviour::Honest } else { self.behaviour };
+        let behaviour = match begun_ms {
+            Some(_) => self.behaviour,
+            None => Behaviour::Honest,
+        };
         match behaviour.say(&seen, &mut self.rng) {
             Say::Nothing => Deed::Nothing,
             Say::Again => Deed::Again,
-            Say::Here(speed_kmh) => tell(
-                world,
-                sighting.road,
-                sighting.place,
-                sighting.heading,
-                speed_kmh,
-                now,
-            ),
-            Say::There(there) => {
-                let road = &world.roads[there];
-                let mean_kmh = world.class_means_kmh[road.class];
-                let speed_kmh = published_kmh(road.cell).unwrap_or(mean_kmh);
-                tell(world, there, road.place, road.heading, speed_kmh, now)
+            Say::Here(speed_kmh) => tell(world, sighting, speed_kmh, now),
+            Say::Overheard => match public.overheard_kmh(sighting.road) {
+                Some(speed_kmh) => tell(world, sighting, speed_kmh, now),
+                None => Deed::Nothing,
+            },
+            Say::There(there) => tell_elsewhere(world, sighting, there, now, public),
+            Say::Scarcest => {
+                let there = scarcest(world, public).unwrap_or(sighting.road);
+                tell_elsewhere(world, sighting, there, now, public)
             }
+            Say::Danger(cause) => Deed::Warn {
+                road: sighting.road,
+                sensed: sensed(world, sighting, Measure::Hazard(cause), now),
+            },
         }
+    }
+
+    /// Whether its vehicle reports under this key: all at once, or one after the other.
+    fn is_in_use(&self, has_begun: bool, public: &impl Public) -> bool {
+        let Some(before) = self.key_before else {
+            let is_dropped = self.has_key_after && self.takes_turns() && public.is_quarantined(self.key);
+            return !is_dropped;
+        };
+        if self.takes_turns() {
+            let is_dropped = self.has_key_after && public.is_quarantined(self.key);
+            return has_begun && public.is_quarantined(before) && !is_dropped;
+        }
+        has_begun
+    }
+
+    fn takes_turns(&self) -> bool {
+        matches!(self.behaviour, Behaviour::Whitewash { .. })
     }
 }
 
-fn tell(
+/// The road that is known and that fewest report of.
+fn scarcest(world: &World, public: &impl Public) -> Option<usize> {
+    let heard = world.roads.iter().enumerate();
+    heard
+        .filter_map(|(number, road)| Some((number, public.heard(road.cell)?)))
+        .min_by(|one, other| one.1.total_cmp(&other.1))
+        .map(|(number, _)| number)
+}
+
+fn tell_elsewhere(
     world: &World,
-    road: usize,
-    place: milepost_wire::Place,
-    heading: milepost_wire::Heading,
-    speed_kmh: f64,
-    at: Timestamp,
+    sighting: &Sighting,
+    there: usize,
+    now: Timestamp,
+    public: &impl Public,
 ) -> Deed {
-    let on = &world.roads[road];
-    let segment = on.cell.is_segment().then(|| Arc::from(on.name.as_str()));
-    let speed = Speed::from_m_per_s_clamped(speed_kmh / 3.6);
-    let sensed = Sensed {
-        at,
-        place,
-        heading,
-        measure: Measure::Speed(speed),
-        segment,
+    let road = &world.roads[there];
+    let mean_kmh = world.class_means_kmh[road.class];
+    let speed_kmh = public.published_kmh(road.cell).unwrap_or(mean_kmh);
+    let claimed = Sighting {
+        road: there,
+        place: road.place,
+        heading: road.heading,
+        ..*sighting
     };
+    tell(world, &claimed, speed_kmh, now)
+}
+
+fn tell(world: &World, sighting: &Sighting, speed_kmh: f64, now: Timestamp) -> Deed {
+    let speed = Speed::from_m_per_s_clamped(speed_kmh / 3.6);
     Deed::Tell {
-        road,
+        road: sighting.road,
         speed_kmh: speed.km_per_h(),
-        sensed,
+        sensed: sensed(world, sighting, Measure::Speed(speed), now),
+    }
+}
+
+fn sensed(world: &World, sighting: &Sighting, measure: Measure, at: Timestamp) -> Sensed {
+    let on = &world.roads[sighting.road];
+    Sensed {
+        at,
+        place: sighting.place,
+        heading: sighting.heading,
+        measure,
+        segment: on.cell.is_segment().then(|| Arc::from(on.name.as_str())),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::crew::{complete, muster};
     use crate::scenario::Scenario;
     use crate::world::grid::{Grid, draw};
 
-    fn fleets(text: &str) -> Vec<Fleet> {
-        Scenario::parse(&format!("[world]\nkind = \"grid\"\n{text}"), "test")
-            .expect("a scenario")
-            .fleet
+    /// What is known of a town: the same of every road, and who is in quarantine.
+    #[derive(Default)]
+    struct Known {
+        heard: Option<f64>,
+        overheard_kmh: Option<f64>,
+        quarantined: BTreeSet<usize>,
     }
 
-    #[test]
-    fn every_vehicle_is_in_one_fleet_and_the_rest_is_honest() {
-        let fleets = fleets(
-            "[[fleet]]\nshare = 0.3\nbehaviour = \"bias\"\n[[fleet]]\ncount = 5\nbehaviour = \"random\"\n",
-        );
-        let companies = muster(&fleets, 30, Sensor::GRID, 1).expect("enough");
-        let sizes: Vec<_> = companies
-            .iter()
-            .map(|company| (company.name.as_str(), company.vehicles.len()))
-            .collect();
-        assert_eq!(sizes, [("bias", 9), ("random", 5), ("honest", 16)]);
-        let mut all: Vec<usize> = companies
-            .iter()
-            .flat_map(|company| company.vehicles.clone())
-            .collect();
-        all.sort_unstable();
-        assert_eq!(all, (0..30).collect::<Vec<_>>());
-        let error = muster(&fleets, 6, Sensor::GRID, 1).expect_err("too few");
-        assert!(error.contains("5 random"), "{error}");
+    impl Public for Known {
+        fn published_kmh(&self, _: Cell) -> Option<f64> {
+            Some(44.0)
+        }
+
+        fn heard(&self, _: Cell) -> Option<f64> {
+            self.heard
+        }
+
+        fn overheard_kmh(&self, _: usize) -> Option<f64> {
+            self.overheard_kmh
+        }
+
+        fn is_quarantined(&self, key: usize) -> bool {
+            self.quarantined.contains(&key)
+        }
+    }
+
+    /// A town in which everybody behaves like this.
+    fn town(fleet: &str) -> (World, Company) {
+        let text = format!("[world]\nkind = \"grid\"\n[[fleet]]\nshare = 1.0\n{fleet}");
+        let fleets = Scenario::parse(&text, "test").expect("a scenario").fleet;
+        let mut world = draw(&Grid::default(), 20, 60_000, 1);
+        let mut companies = muster(&fleets, 300, Sensor::GRID, 1).expect("enough");
+        complete(&mut world, &mut companies, &[], 4, 60_000, 1).expect("fine");
+        (world, companies.remove(0))
+    }
+
+    fn speed_kmh(deed: &Deed) -> f64 {
+        match deed {
+            Deed::Tell { speed_kmh, .. } => *speed_kmh,
+            other => panic!("it tells something, not {other:?}"),
+        }
     }
 
     #[test]
     fn a_liar_is_honest_until_its_time_comes() {
-        let world = draw(&Grid::default(), 20, 60_000, 1);
-        let fleets =
-            fleets("[[fleet]]\nshare = 1.0\nbehaviour = \"constant\"\nspeed_kmh = 7\nfrom_minute = 10\n");
-        let companies = muster(&fleets, 300, Sensor::GRID, 1).expect("enough");
+        let (world, company) = town("behaviour = \"constant\"\nspeed_kmh = 7\nfrom_minute = 10\n");
         for sighting in &world.sightings {
-            let mut driver = Driver::new(&companies[0], sighting.vehicle, 1);
-            let deed = driver.look(&world, sighting, Timestamp::default(), |_| None);
-            let Deed::Tell { speed_kmh, .. } = deed else {
-                panic!("it tells something")
+            let mut driver = Driver::new(&company, sighting.vehicle, 1);
+            let deed = driver.look(&world, sighting, Timestamp::default(), &Known::default());
+            assert_eq!(
+                (speed_kmh(&deed) - 7.0).abs() < 0.02,
+                sighting.at_ms >= 600_000,
+                "{sighting:?} {deed:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_eavesdropper_waits_for_others_words() {
+        let (world, company) = town("behaviour = \"eavesdrop\"\n");
+        let sighting = &world.sightings[0];
+        let look = |known: &Known| {
+            Driver::new(&company, sighting.vehicle, 1).look(&world, sighting, Timestamp::default(), known)
+        };
+        assert_eq!(look(&Known::default()), Deed::Nothing);
+        let known = Known {
+            overheard_kmh: Some(36.0),
+            ..Known::default()
+        };
+        assert!((speed_kmh(&look(&known)) - 36.0).abs() < 0.02);
+    }
+
+    #[test]
+    fn a_whitewasher_changes_its_key_when_it_is_quarantined_and_a_sybil_uses_all() {
+        for (name, in_turn) in [("whitewash", true), ("sybil", false)] {
+            let (world, company) = town(&format!("behaviour = \"{name}\"\nkeys = 2\n"));
+            let sighting = world.sightings.iter().find(|sighting| sighting.vehicle >= 300);
+            let second = sighting.expect("second keys see something");
+            let first = Sighting {
+                vehicle: company.vehicle_of(second.vehicle),
+                ..*second
+            };
+            let speaks = |sighting: &Sighting, known: &Known| {
+                let mut driver = Driver::new(&company, sighting.vehicle, 1);
+                driver.look(&world, sighting, Timestamp::default(), known) != Deed::Nothing
+            };
+            let free = Known::default();
+            assert_eq!(
+                (speaks(&first, &free), speaks(second, &free)),
+                (true, !in_turn),
+                "{name}"
+            );
+            let caught = Known {
+                quarantined: BTreeSet::from([first.vehicle]),
+                ..Known::default()
             };
             assert_eq!(
-                (speed_kmh - 7.0).abs() < 0.02,
-                sighting.at_ms >= 600_000,
-                "{sighting:?} {speed_kmh}"
+                (speaks(&first, &caught), speaks(second, &caught)),
+                (!in_turn, true),
+                "{name}"
             );
         }
     }

@@ -19,8 +19,10 @@
 //! | how far is it | [`progress`] |
 //! | and with real processes | [`demo`], [`play`], [`player`] |
 
+pub mod attacks;
 pub mod behaviour;
 pub mod control;
+pub mod crew;
 pub mod demo;
 pub mod detect;
 pub mod driver;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use milepost_sim::junit::{Case, Failure, Suite};
 use milepost_sim::scenario::Scenario;
-use milepost_sim::{behaviour, demo, detect, figures, play, progress, sweep, town, truth};
+use milepost_sim::{attacks, behaviour, demo, detect, figures, play, progress, sweep, town, truth};
 use tracing_subscriber::EnvFilter;
 
 /// A town from a seed: traffic, adversaries, faults, and the demo.
@@ -49,6 +49,8 @@ enum Command {
     /// Plays many small towns with every kind of fault, lying members included, and checks the ledger's promises after
     /// every event. Prints the seeds that fail, each with the shortest list of faults that makes it fail.
     Sweep(sweep::Options),
+    /// Measures what every attack pays and spoils, beside what is allowed: one table.
+    Attacks(attacks::Options),
     /// Lists the behaviours that a fleet may have, with their parameters.
     Behaviours {
         /// Prints one JSON object.
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
             }
         },
         Command::Sweep(options) => finish(sweep::command(&options)),
+        Command::Attacks(options) => finish(attacks::command(&options)),
         Command::Behaviours { json } => {
             println!(
                 "{}",

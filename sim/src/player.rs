@@ -23,7 +23,8 @@ use milepost_wire::{Cell, Consortium, Height, SecretKey, Sequence, Timestamp, de
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::driver::{Company, Deed, Driver, company_of};
+use crate::crew::{Company, company_of};
+use crate::driver::{Deed, Driver, Public};
 use crate::world::World;
 
 /// Messages that wait for the vehicles.
@@ -147,6 +148,15 @@ pub struct Connected {
     events: mpsc::Receiver<Event>,
 }
 
+/// The picture, as the API tells it.
+struct Read<'a>(&'a BTreeMap<Cell, f64>);
+
+impl Public for Read<'_> {
+    fn published_kmh(&self, cell: Cell) -> Option<f64> {
+        self.0.get(&cell).copied()
+    }
+}
+
 /// The vehicles while they drive.
 struct Driving<'a> {
     player: &'a Player,
@@ -211,8 +221,7 @@ impl Connected {
                 next += 1;
                 let deed = {
                     let known = player.picture.lock().unwrap_or_else(PoisonError::into_inner);
-                    let published = |cell: Cell| known.get(&cell).copied();
-                    drivers[sighting.vehicle].look(world, sighting, wall(), published)
+                    drivers[sighting.vehicle].look(world, sighting, wall(), &Read(&known))
                 };
                 driving.act(sighting.vehicle, sighting.at_ms, deed).await?;
             }
@@ -269,6 +278,7 @@ impl Driving<'_> {
     async fn act(&mut self, vehicle: usize, at_ms: u64, deed: Deed) -> anyhow::Result<()> {
         match deed {
             Deed::Nothing => Ok(()),
+            Deed::Warn { sensed, .. } => self.drive(vehicle, Input::Sensed(sensed)).await,
             Deed::Again => match self
                 .overheard
                 .get(at_ms as usize % self.overheard.len().max(1))

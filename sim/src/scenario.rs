@@ -38,9 +38,9 @@ pub struct Scenario {
     /// Who reports, and how. Vehicles in no fleet are honest.
     #[serde(default)]
     pub fleet: Vec<Fleet>,
-    /// Roadside sensors. Not built yet.
+    /// Roadside sensors.
     #[serde(default)]
-    anchor: Vec<toml::Table>,
+    pub anchor: Vec<Anchor>,
     /// What goes wrong.
     #[serde(default)]
     pub fault: Vec<Fault>,
@@ -169,6 +169,57 @@ pub enum Size {
     Count(usize),
     /// This share of the reporting vehicles.
     Share(f64),
+}
+
+/// Roadside sensors (radar, loop, camera) of one kind. Each reads its road's mean speed once a slot.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "AnchorTable")]
+pub struct Anchor {
+    /// On which roads.
+    pub on: On,
+    /// So many on each, every one of another member.
+    pub providers: usize,
+    /// How exact they are.
+    pub sensor_sd_kmh: f64,
+}
+
+/// Which roads have sensors.
+#[derive(Clone, Debug, PartialEq)]
+pub enum On {
+    /// So many, by lot.
+    Lot(Size),
+    /// Those of these names.
+    Roads(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnchorTable {
+    count: Option<usize>,
+    share: Option<f64>,
+    roads: Option<Vec<String>>,
+    #[serde(default = "one_provider")]
+    providers: usize,
+    #[serde(default = "whole")]
+    sensor_sd_kmh: f64,
+}
+
+impl TryFrom<AnchorTable> for Anchor {
+    type Error = String;
+
+    fn try_from(table: AnchorTable) -> Result<Self, String> {
+        let on = match (table.count, table.share, table.roads) {
+            (Some(count), None, None) => On::Lot(Size::Count(count)),
+            (None, Some(share), None) => On::Lot(Size::Share(share)),
+            (None, None, Some(roads)) => On::Roads(roads),
+            _ => return Err("anchor: expected either count, or share, or roads".into()),
+        };
+        Ok(Self {
+            on,
+            providers: table.providers,
+            sensor_sd_kmh: table.sensor_sd_kmh,
+        })
+    }
 }
 
 /// What a figure must be.
@@ -375,8 +426,17 @@ impl Scenario {
         self.fault
             .iter()
             .try_for_each(|fault| fault.check(self.ledger.members))?;
-        if !self.anchor.is_empty() {
-            return Err("[[anchor]]: roadside sensors are not built yet; expected none".into());
+        for anchor in &self.anchor {
+            positive("number of providers of an anchor", anchor.providers as f64)?;
+            if !(anchor.sensor_sd_kmh.is_finite() && anchor.sensor_sd_kmh >= 0.0) {
+                let found = anchor.sensor_sd_kmh;
+                return Err(format!(
+                    "anchor: expected sensor_sd_kmh of 0 or more, found {found}"
+                ));
+            }
+            if let On::Lot(Size::Share(value)) = anchor.on {
+                share("anchor.share", value)?;
+            }
         }
         self.params().map(drop)
     }
@@ -459,7 +519,11 @@ const fn one() -> u64 {
     1
 }
 
-const fn whole() -> f64 {
+const fn one_provider() -> usize {
+    1
+}
+
+fn whole() -> f64 {
     1.0
 }
 
@@ -564,6 +628,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused() {
-        assert!(error(&format!("{GRID}[[anchor]]\ncells = 0.1\n")).contains("not built yet"));
+        assert!(error(&format!("{GRID}[[anchor]]\ncells = 0.1\n")).contains("cells"));
+        assert!(error(&format!("{GRID}[[anchor]]\nproviders = 2\n")).contains("either count"));
     }
 }

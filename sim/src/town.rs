@@ -40,7 +40,7 @@ use milepost_obu::journal::MemoryJournal;
 use milepost_obu::vehicle::{Input as VehicleInput, Vehicle, VehicleConfig};
 use milepost_rsu::unit::Input as UnitInput;
 use milepost_wire::proof::ReceiptNotice;
-use milepost_wire::transaction::{Enrolment, Role};
+use milepost_wire::transaction::Enrolment;
 use milepost_wire::{ChainId, Hash, Height, KeyId, Member as Vote, Members, SecretKey, Sequence, Timestamp};
 
 use self::faults::Calm;
@@ -48,7 +48,8 @@ use self::lies::Lies;
 use self::member::{Answer, Member};
 use self::queue::Queue;
 use self::watch::Watch;
-use crate::driver::{self, Company, Driver, Sensor};
+use crate::crew::{self, Company, Sensor};
+use crate::driver::Driver;
 use crate::fault::{Fault, Trouble};
 use crate::figures::{Figures, Item, VehicleRow};
 use crate::rng::Rng;
@@ -270,14 +271,26 @@ struct Town<'a> {
 
 impl<'a> Town<'a> {
     fn new(scenario: &'a Scenario, seed: u64) -> Result<Self, PlayError> {
-        let world = world(scenario, seed)?;
+        let mut world = world(scenario, seed)?;
         let sensor = match scenario.world {
             scenario::World::Grid { .. } => Sensor::GRID,
             scenario::World::Fcd { .. } => Sensor::RECORDED,
         };
         let count = world.vehicles.len();
-        let companies = driver::muster(&scenario.fleet, count, sensor, seed).map_err(PlayError::Nonsense)?;
-        let company_of = driver::company_of(&companies, count);
+        let mut companies =
+            crew::muster(&scenario.fleet, count, sensor, seed).map_err(PlayError::Nonsense)?;
+        let (members, slot_ms) = (scenario.ledger.members, scenario.slot_ms());
+        crew::complete(
+            &mut world,
+            &mut companies,
+            &scenario.anchor,
+            members,
+            slot_ms,
+            seed,
+        )
+        .map_err(PlayError::Nonsense)?;
+        let count = world.vehicles.len();
+        let company_of = crew::company_of(&companies, count);
         let keys: Vec<SecretKey> = (0..count)
             .map(|index| SecretKey::from_seed("sim vehicle", index as u64))
             .collect();
@@ -289,14 +302,7 @@ impl<'a> Town<'a> {
             provider: format!("provider-{index}"),
             power: 1,
         };
-        let group = |vehicle: usize| {
-            let company = company_of[vehicle];
-            (if companies[company].one_owner {
-                count + company
-            } else {
-                vehicle
-            }) as u64
-        };
+        let addresses: Vec<_> = member_keys.iter().map(SecretKey::address).collect();
         let genesis = Genesis {
             chain: ChainId::new("sim").expect("three letters"),
             time: Timestamp::from_unix_millis(BEGIN_UNIX_MS),
@@ -309,8 +315,8 @@ impl<'a> Town<'a> {
                 .enumerate()
                 .map(|(vehicle, key)| Enrolment {
                     key: key.public(),
-                    group: group(vehicle),
-                    role: Role::Vehicle,
+                    group: crew::owner(&companies, company_of[vehicle], vehicle),
+                    role: crew::role(&companies[company_of[vehicle]], vehicle, &addresses),
                 })
                 .collect(),
         };

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use milepost_incentives::State;
 use milepost_node::View;
 use milepost_obu::journal::Journal as _;
 use milepost_obu::outbox::Change;
@@ -14,7 +15,37 @@ use milepost_wire::time::Slot;
 use milepost_wire::{Cell, Kind, Output as LedgerOutput};
 
 use super::{Event, OVERHEARD_MAX, Town};
-use crate::driver::Deed;
+use crate::driver::{Deed, Public};
+
+/// What drivers can learn.
+struct Known<'a, 't> {
+    town: &'a Town<'t>,
+    state: &'a State,
+    slot: u32,
+}
+
+impl Public for Known<'_, '_> {
+    fn published_kmh(&self, cell: Cell) -> Option<f64> {
+        let road = self.state.road(cell, Kind::Speed)?;
+        Some(f64::from(road.value) * 0.036)
+    }
+
+    fn heard(&self, cell: Cell) -> Option<f64> {
+        let road = self.state.road(cell, Kind::Speed)?;
+        Some(f64::from(road.heard))
+    }
+
+    fn overheard_kmh(&self, road: usize) -> Option<f64> {
+        let (sum, count) = self.town.said.get(&(road, self.slot))?;
+        Some(sum / f64::from(*count))
+    }
+
+    fn is_quarantined(&self, key: usize) -> bool {
+        let id = self.town.vehicles[key].vehicle.id();
+        let known = self.state.vehicle(&id);
+        known.is_some_and(|vehicle| vehicle.quarantine.is_some())
+    }
+}
 
 impl Town<'_> {
     pub(super) fn plan_sighting(&mut self, number: usize) {
@@ -25,18 +56,19 @@ impl Town<'_> {
 
     pub(super) fn see(&mut self, number: usize) {
         let sighting = self.world.sightings[number];
-        let (now, newest) = (self.now(), self.newest.clone());
-        let published = |cell| {
-            newest
-                .state()
-                .road(cell, Kind::Speed)
-                .map(|road| f64::from(road.value) * 0.036)
+        let newest = self.newest.clone();
+        let slot = (sighting.at_ms / self.scenario.slot_ms()) as u32;
+        let mut driver = self.vehicles[sighting.vehicle].driver.clone();
+        let known = Known {
+            town: self,
+            state: newest.state(),
+            slot,
         };
-        let deed = self.vehicles[sighting.vehicle]
-            .driver
-            .look(&self.world, &sighting, now, published);
+        let deed = driver.look(&self.world, &sighting, self.now(), &known);
+        self.vehicles[sighting.vehicle].driver = driver;
         match deed {
             Deed::Nothing => {}
+            Deed::Warn { sensed, .. } => self.drive(sighting.vehicle, VehicleInput::Sensed(sensed)),
             Deed::Again => {
                 let count = self.overheard.len() as u64;
                 if let Some(bytes) = self.overheard.get(self.radio.below(count) as usize).cloned() {
@@ -48,7 +80,6 @@ impl Town<'_> {
                 speed_kmh,
                 sensed,
             } => {
-                let slot = (sighting.at_ms / self.scenario.slot_ms()) as u32;
                 let said = self.said.entry((road, slot)).or_default();
                 *said = (said.0 + speed_kmh, said.1 + 1);
                 self.drive(sighting.vehicle, VehicleInput::Sensed(sensed));

@@ -1,0 +1,334 @@
+//! How does the ledger fare under an attack?
+//!
+//! In: a scenario and a seed. The world, its drivers and their keys are those of [`crate::town`]; what they say goes straight
+//! into the ledger's [`State`], as one unit that hears everything would put it there: blocks of ten seconds, real
+//! signatures, no radio, no votes. So a run takes seconds, and measures the rules alone. Out: an [`Outcome`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use milepost_incentives::{BlockInput, Genesis, HeardBatch, State};
+use milepost_obu::vehicle::Sensed;
+use milepost_wire::output::Estimate;
+use milepost_wire::transaction::Enrolment;
+use milepost_wire::{
+    Access, Cell, ChainId, Height, KeyId, Kind, Member, Members, Observation, Output, Report, SecretKey,
+    Sequence, Signed, Timestamp, Verified,
+};
+
+use super::outcome::Outcome;
+use crate::behaviour::{Behaviour, chosen_road, is_target};
+use crate::crew::{self, Company, Sensor};
+use crate::driver::{Deed, Driver, Public};
+use crate::scenario::Scenario;
+use crate::town;
+use crate::world::World;
+
+/// Between two blocks.
+const BLOCK_MS: u64 = 10_000;
+/// Reports that replaying vehicles remember.
+const OVERHEARD_MAX: usize = 256;
+/// cm/s in km/h.
+const KMH: f64 = 0.036;
+
+/// Why an attack cannot be played.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BenchError(String);
+
+/// Plays a scenario on the bench; what is noted is noted from `from_ms` on.
+///
+/// # Errors
+///
+/// [`BenchError`], where the scenario asks for what cannot be.
+///
+/// # Panics
+///
+/// Where the ledger breaks a promise: tokens appear or vanish.
+pub fn play(scenario: &Scenario, from_ms: u64, seed: u64) -> Result<Outcome, BenchError> {
+    let mut bench = Bench::new(scenario, from_ms, seed)?;
+    let end_ms = bench.world.duration_ms + 4 * bench.slot_ms;
+    while bench.now_ms < end_ms {
+        bench.block();
+    }
+    bench.state.check().expect("tokens are neither made nor lost");
+    Ok(bench.outcome)
+}
+
+struct Bench {
+    world: World,
+    companies: Vec<Company>,
+    company_of: Vec<usize>,
+    keys: Vec<SecretKey>,
+    number_of: BTreeMap<KeyId, usize>,
+    drivers: Vec<Driver>,
+    sequences: Vec<u64>,
+    road_of: BTreeMap<Cell, usize>,
+    genesis: Genesis,
+    unit: SecretKey,
+    state: State,
+    slot_ms: u64,
+    /// When the attack begins.
+    from_ms: u64,
+    now_ms: u64,
+    height: u64,
+    next_sighting: usize,
+    overheard: VecDeque<Verified<Report>>,
+    /// What was said in the current slot, by road: sums for the mean.
+    said: BTreeMap<(usize, u32), (f64, u32)>,
+    /// Roads on which a danger was invented, by slot.
+    invented: BTreeMap<u32, BTreeSet<usize>>,
+    outcome: Outcome,
+}
+
+/// What drivers can learn.
+struct Known<'a> {
+    bench: &'a Bench,
+    slot: u32,
+}
+
+impl Public for Known<'_> {
+    fn published_kmh(&self, cell: Cell) -> Option<f64> {
+        let road = self.bench.state.road(cell, Kind::Speed)?;
+        Some(f64::from(road.value) * KMH)
+    }
+
+    fn heard(&self, cell: Cell) -> Option<f64> {
+        let road = self.bench.state.road(cell, Kind::Speed)?;
+        Some(f64::from(road.heard))
+    }
+
+    fn overheard_kmh(&self, road: usize) -> Option<f64> {
+        let (sum, count) = self.bench.said.get(&(road, self.slot))?;
+        Some(sum / f64::from(*count))
+    }
+
+    fn is_quarantined(&self, key: usize) -> bool {
+        self.bench.is_quarantined(key)
+    }
+}
+
+impl Bench {
+    fn new(scenario: &Scenario, from_ms: u64, seed: u64) -> Result<Self, BenchError> {
+        let slot_ms = scenario.slot_ms();
+        let mut world = town::world(scenario, seed).map_err(|error| BenchError(error.to_string()))?;
+        let mut companies =
+            crew::muster(&scenario.fleet, world.vehicles.len(), Sensor::GRID, seed).map_err(BenchError)?;
+        let members = scenario.ledger.members;
+        crew::complete(
+            &mut world,
+            &mut companies,
+            &scenario.anchor,
+            members,
+            slot_ms,
+            seed,
+        )
+        .map_err(BenchError)?;
+        let count = world.vehicles.len();
+        let company_of = crew::company_of(&companies, count);
+        let keys: Vec<SecretKey> = (0..count)
+            .map(|index| SecretKey::from_seed("sim vehicle", index as u64))
+            .collect();
+        let units: Vec<SecretKey> = (0..members)
+            .map(|index| SecretKey::from_seed("sim member", index as u64))
+            .collect();
+        let addresses: Vec<_> = units.iter().map(SecretKey::address).collect();
+        let member = |(index, key): (usize, &SecretKey)| Member {
+            key: key.public(),
+            provider: format!("provider-{index}"),
+            power: 1,
+        };
+        let enrol = |(number, key): (usize, &SecretKey)| Enrolment {
+            key: key.public(),
+            group: crew::owner(&companies, company_of[number], number),
+            role: crew::role(&companies[company_of[number]], number, &addresses),
+        };
+        let genesis = Genesis {
+            chain: ChainId::new("sim").expect("three letters"),
+            time: Timestamp::from_millis(700_000_000_000),
+            members: Members::new(units.iter().enumerate().map(member).collect())
+                .map_err(|error| BenchError(error.to_string()))?,
+            access: Access::default(),
+            params: scenario.params().map_err(BenchError)?,
+            vehicles: keys.iter().enumerate().map(enrol).collect(),
+        };
+        let number = |(number, key): (usize, &SecretKey)| (key.key_id(), number);
+        let drivers = (0..count).map(|key| Driver::new(&companies[company_of[key]], key, seed));
+        let outcome = Outcome::new(&companies, &company_of, world.roads.len());
+        Ok(Self {
+            number_of: keys.iter().enumerate().map(number).collect(),
+            drivers: drivers.collect(),
+            sequences: vec![0; count],
+            road_of: (0..)
+                .zip(&world.roads)
+                .map(|(road, on)| (on.cell, road))
+                .collect(),
+            state: State::genesis(&genesis),
+            unit: units.into_iter().next().expect("a member at least"),
+            slot_ms,
+            from_ms,
+            now_ms: 0,
+            height: 0,
+            next_sighting: 0,
+            overheard: VecDeque::new(),
+            said: BTreeMap::new(),
+            invented: BTreeMap::new(),
+            outcome,
+            world,
+            companies,
+            company_of,
+            keys,
+            genesis,
+        })
+    }
+
+    fn is_quarantined(&self, key: usize) -> bool {
+        let vehicle = self.state.vehicle(&self.keys[key].key_id());
+        vehicle.is_some_and(|vehicle| vehicle.quarantine.is_some())
+    }
+
+    fn block(&mut self) {
+        let until_ms = self.now_ms + BLOCK_MS;
+        let mut reports = Vec::new();
+        while let Some(sighting) = self.world.sightings.get(self.next_sighting).copied()
+            && sighting.at_ms < until_ms
+        {
+            self.next_sighting += 1;
+            let at = self.genesis.time.plus(sighting.at_ms);
+            let slot = (sighting.at_ms / self.slot_ms) as u32;
+            let mut driver = self.drivers[sighting.vehicle].clone();
+            let deed = driver.look(&self.world, &sighting, at, &Known { bench: self, slot });
+            self.drivers[sighting.vehicle] = driver;
+            match deed {
+                Deed::Nothing => {}
+                Deed::Again => {
+                    let count = self.overheard.len().max(1);
+                    reports.extend(self.overheard.get(self.next_sighting % count).cloned());
+                }
+                Deed::Tell {
+                    road,
+                    speed_kmh,
+                    sensed,
+                } => {
+                    let said = self.said.entry((road, slot)).or_default();
+                    *said = (said.0 + speed_kmh, said.1 + 1);
+                    reports.push(self.seal(sighting.vehicle, road, &sensed));
+                }
+                Deed::Warn { road, sensed } => {
+                    self.invented.entry(slot).or_default().insert(road);
+                    reports.push(self.seal(sighting.vehicle, road, &sensed));
+                }
+            }
+        }
+        self.now_ms = until_ms;
+        self.height += 1;
+        let batch = HeardBatch {
+            author: self.unit.address(),
+            reports: &reports,
+        };
+        let outputs = self.state.apply(&BlockInput {
+            height: Height(self.height),
+            time: self.genesis.time.plus(self.now_ms),
+            transactions: &[],
+            batches: &[batch],
+        });
+        for output in &outputs {
+            self.note(output);
+        }
+        self.note_dangers();
+        let begun = self.now_ms / self.slot_ms;
+        self.said.retain(|(_, slot), _| u64::from(*slot) + 1 >= begun);
+        // Now and then: sealing costs, and so does reading through many unsealed changes.
+        if self.height.is_multiple_of(6) {
+            self.state.seal();
+        }
+    }
+
+    fn seal(&mut self, key: usize, road: usize, sensed: &Sensed) -> Verified<Report> {
+        let sequence = Sequence(self.sequences[key]);
+        self.sequences[key] += 1;
+        let report = Report {
+            version: Report::VERSION,
+            vehicle: self.keys[key].key_id(),
+            sequence,
+            sent_at: sensed.at,
+            observations: vec![Observation {
+                cell: self.world.roads[road].cell,
+                place: sensed.place,
+                heading: sensed.heading,
+                age_ms: 0,
+                measure: sensed.measure,
+            }],
+        };
+        let report = Signed::sign(report, &self.genesis.chain, &self.keys[key]);
+        if self.companies.iter().any(Company::overhears) {
+            if self.overheard.len() == OVERHEARD_MAX {
+                self.overheard.pop_front();
+            }
+            self.overheard.push_back(report.clone());
+        }
+        report
+    }
+
+    fn note(&mut self, output: &Output) {
+        let from_slot = self.from_ms / self.slot_ms;
+        let from_epoch = (self.from_ms / self.state.params().epoch_ms) as u32;
+        match output {
+            Output::Estimate(estimate) if estimate.item.kind == Kind::Speed => {
+                self.note_estimate(estimate, u64::from(estimate.item.slot.0) >= from_slot);
+            }
+            Output::Payment(payment) => {
+                let key = self.number_of[&payment.vehicle];
+                let company = &self.companies[self.company_of[key]];
+                let vehicle = company.vehicle_of(key);
+                let is_under_attack = payment.epoch.0 >= from_epoch;
+                self.outcome
+                    .pay(key, vehicle, payment.amount.micro(), is_under_attack);
+            }
+            Output::Quarantined { epoch, vehicle, .. } => {
+                let key = self.number_of[vehicle];
+                let frozen = self
+                    .state
+                    .vehicle(vehicle)
+                    .map_or(0, |known| known.unvested.micro());
+                let after = epoch.0.checked_sub(from_epoch);
+                self.outcome.quarantine(key, after, frozen);
+            }
+            Output::Released { vehicle, .. } => self.outcome.release(self.number_of[vehicle]),
+            _ => {}
+        }
+    }
+
+    fn note_estimate(&mut self, estimate: &Estimate, is_under_attack: bool) {
+        let road = self.road_of[&estimate.item.cell];
+        let truth = self.world.truth[&(road, estimate.item.slot.0)];
+        let error_kmh = (f64::from(estimate.value) * KMH - truth.speed_kmh).abs();
+        if is_under_attack {
+            self.outcome.err(road, error_kmh);
+        }
+    }
+
+    /// Once a slot's dangers are settled: are the invented ones on the map?
+    fn note_dangers(&mut self) {
+        let stale_ms = self.state.params().freshness_ms.max();
+        while let Some(entry) = self.invented.first_entry()
+            && (u64::from(*entry.key()) + 1) * self.slot_ms + stale_ms <= self.now_ms
+        {
+            for road in entry.remove() {
+                let cell = self.world.roads[road].cell;
+                let known = self.state.road(cell, Kind::Hazard);
+                self.outcome.invent(known.is_some_and(|known| known.value != 0));
+            }
+        }
+    }
+}
+
+/// The roads that this fleet lies about, of so many; `None` where it lies about any.
+pub fn lied_about(behaviour: &Behaviour, roads: usize) -> Option<Vec<usize>> {
+    match *behaviour {
+        Behaviour::Target { roads_share, .. } => {
+            Some((0..roads).filter(|&road| is_target(road, roads_share)).collect())
+        }
+        Behaviour::ColludeCell { .. } => Some(vec![chosen_road(roads)]),
+        _ => None,
+    }
+}
