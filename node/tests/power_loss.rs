@@ -115,8 +115,11 @@ impl Power {
 
     /// Leaves half of what the newest log has beyond what was synced.
     fn tear(&self) {
-        let newest = std::fs::read_dir(self.kept())
-            .expect("a folder")
+        // Before the first sync there is nothing that was kept.
+        let Ok(kept) = std::fs::read_dir(self.kept()) else {
+            return;
+        };
+        let newest = kept
             .map(|file| file.expect("it can be listed").path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
             .max();
