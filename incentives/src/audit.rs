@@ -16,6 +16,7 @@ use milepost_wire::{Address, Amount, Change, KeyId, Sequence};
 
 use crate::epoch::{Service, split, split_operators};
 use crate::fixed::{narrow, times};
+use crate::membership;
 use crate::params::Params;
 use crate::{score, supply};
 
@@ -30,6 +31,10 @@ pub struct Audit {
     payments: Vec<Payment>,
     services: Vec<Service>,
     to_operators: Vec<u64>,
+    /// Members that were ever sentenced.
+    sentenced: BTreeSet<Address>,
+    /// What operators forfeited of the epoch that is being closed, in micro-tokens.
+    forfeited: u64,
     bonds: BTreeMap<(KeyId, Item), u64>,
     carry: u64,
     next_epoch: Epoch,
@@ -92,6 +97,14 @@ pub enum Unsound {
         /// By the ledger.
         found: u64,
     },
+    /// A share that is forfeited without a sentence.
+    #[error("operator {operator} forfeits {amount} micro-tokens and was not sentenced")]
+    Forfeit {
+        /// Who.
+        operator: Address,
+        /// How much.
+        amount: u64,
+    },
     /// More out of a bond than was in it.
     #[error("{locked} micro-tokens are bonded, found {bond:?}")]
     Bond {
@@ -126,6 +139,8 @@ impl Audit {
             payments: Vec::new(),
             services: Vec::new(),
             to_operators: Vec::new(),
+            sentenced: BTreeSet::new(),
+            forfeited: 0,
             bonds: BTreeMap::new(),
             carry: 0,
             next_epoch: Epoch(0),
@@ -164,6 +179,8 @@ impl Audit {
                     self.to_operators.push(amount.micro());
                 }
                 Output::EpochClosed(closed) => self.read_epoch(closed)?,
+                Output::Sentenced { member, .. } => drop(self.sentenced.insert(*member)),
+                &Output::Forfeited { operator, amount, .. } => self.read_forfeit(operator, amount)?,
                 Output::Transacted { .. }
                 | Output::Estimate(_)
                 | Output::Quarantined { .. }
@@ -176,6 +193,22 @@ impl Audit {
             }
         }
         Ok(())
+    }
+
+    /// Nobody forfeits anything but what was its own, and after a sentence.
+    fn read_forfeit(&mut self, operator: Address, amount: Amount) -> Result<(), Unsound> {
+        let last = self.services.last().map(|service| service.operator);
+        match self.to_operators.last_mut() {
+            Some(paid) if last == Some(operator) && self.sentenced.contains(&operator) => {
+                *paid = paid.saturating_add(amount.micro());
+                self.forfeited = self.forfeited.saturating_add(amount.micro());
+                Ok(())
+            }
+            _ => Err(Unsound::Forfeit {
+                operator,
+                amount: amount.micro(),
+            }),
+        }
     }
 
     /// What is locked comes out again, all of it and no more.
@@ -202,6 +235,12 @@ impl Audit {
 
     /// From the next block on the rules run with other numbers.
     fn follow(&mut self, change: &Change) {
+        // A sentence goes along with its member.
+        if let Some((from, to)) = membership::renamed(change)
+            && self.sentenced.remove(&from)
+        {
+            self.sentenced.insert(to);
+        }
         if let Change::SetParams(settings) = change
             && let Ok(params) = self.params.with(settings)
         {
@@ -240,6 +279,7 @@ impl Audit {
         let payments = std::mem::take(&mut self.payments);
         let services = std::mem::take(&mut self.services);
         let to_operators = std::mem::take(&mut self.to_operators);
+        let forfeited = std::mem::take(&mut self.forfeited);
         let reward = supply::rewards(&self.params, self.next_epoch, Epoch(epoch.0.saturating_add(1)));
         // With payments there is one epoch, and what was carried was carried to it.
         let pool = self.carry + reward.vehicles;
@@ -301,8 +341,8 @@ impl Audit {
             }
         };
         same("minted", reward.minted, closed.minted)?;
-        same("to_treasury", reward.treasury, closed.to_treasury)?;
-        same("to_operators", to_operators, closed.to_operators)?;
+        same("to_treasury", reward.treasury + forfeited, closed.to_treasury)?;
+        same("to_operators", to_operators - forfeited, closed.to_operators)?;
         same("to_vehicles", split.paid, closed.to_vehicles)?;
         same("carry", carry, closed.carry)?;
         self.carry = carry;

@@ -1,7 +1,7 @@
 //! Who gets how much of an epoch's tokens?
 //!
 //! Vehicles by usefulness and, for a tenth, by presence; operators of roadside units by what they served; the
-//! treasury its part. What caps and rounding leave over, and what nobody earned, is carried to the next epoch's
+//! treasury its part, and what operators forfeit ([`crate::misconduct`]). What caps and rounding leave over, and what nobody earned, is carried to the next epoch's
 //! vehicles. Debts of points carry over, gains don't.
 //!
 //! Then the epoch's reports move the vehicles' reputation, which may begin or end a quarantine, and the payout
@@ -19,6 +19,7 @@ use milepost_wire::time::Epoch;
 use milepost_wire::{Address, Amount, KeyId, Role};
 
 use crate::fixed::{BPS, muldiv, narrow, portion, times};
+use crate::misconduct;
 use crate::params::Params;
 use crate::payout_tree::PayoutTree;
 use crate::quarantine::{self, Moment};
@@ -133,8 +134,12 @@ pub(crate) fn close(state: &mut State, epoch: Epoch) -> Vec<Output> {
     }
     outputs.extend(payments.into_iter().map(Output::Payment));
     outputs.extend(decisions);
+    let mut forfeited = 0;
     for (service, &amount) in services.iter().zip(&operators) {
-        let (operator, amount) = (service.operator, Amount::from_micro(amount));
+        let operator = service.operator;
+        let lost = misconduct::forfeited(state, &operator, epoch, Amount::from_micro(amount));
+        let amount = Amount::from_micro(amount - lost.micro());
+        forfeited += lost.micro();
         state.credit(operator, amount);
         state.open.served.remove(&ServedKey { epoch, operator });
         outputs.push(Output::OperatorPayment {
@@ -144,12 +149,20 @@ pub(crate) fn close(state: &mut State, epoch: Epoch) -> Vec<Output> {
             reputation: service.reputation,
             amount,
         });
+        if lost > Amount::ZERO {
+            outputs.push(Output::Forfeited {
+                epoch,
+                operator,
+                amount: lost,
+            });
+        }
     }
 
     let to_operators: u64 = operators.iter().sum();
+    let to_treasury = Amount::from_micro(reward.treasury + forfeited);
     let mut books = state.books();
     books.minted = sum(books.minted, Amount::from_micro(reward.minted));
-    books.treasury = sum(books.treasury, Amount::from_micro(reward.treasury));
+    books.treasury = sum(books.treasury, to_treasury);
     books.carry = Amount::from_micro(pool - split.paid + (reward.operators - to_operators));
     books.epoch = next;
     state.books.insert((), books);
@@ -159,8 +172,8 @@ pub(crate) fn close(state: &mut State, epoch: Epoch) -> Vec<Output> {
         epoch,
         minted: Amount::from_micro(reward.minted),
         to_vehicles: Amount::from_micro(split.paid),
-        to_operators: Amount::from_micro(to_operators),
-        to_treasury: Amount::from_micro(reward.treasury),
+        to_operators: Amount::from_micro(to_operators - forfeited),
+        to_treasury,
         carry: books.carry,
         purse: split.purse,
         useful_total: u64::try_from(split.useful_total).unwrap_or(u64::MAX),

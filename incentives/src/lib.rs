@@ -11,7 +11,7 @@
 //! | what have the members decided | [`proposal`], [`membership`] |
 //! | what follows from a block | [`apply`], `transact`, `hear`, `replay`, `motion`, `hazard` |
 //! | what is true, and what was a word worth | `settle`, `truth`, `anchor`, `estimate`, `stay`, `lean`, `score`, `tally`, `waiting` |
-//! | who is trusted | `reputation`, [`quarantine`] |
+//! | who is trusted | `reputation`, [`quarantine`], [`misconduct`] |
 //! | who is paid | `epoch`, `supply`, `vesting`, [`payout_tree`] |
 //! | does it all add up | [`audit`] |
 //! | what would the rules make of claims from elsewhere | [`claims`] |
@@ -21,6 +21,7 @@ pub mod audit;
 pub mod claims;
 pub mod genesis;
 pub mod membership;
+pub mod misconduct;
 pub mod params;
 pub mod payout_tree;
 pub mod proposal;
@@ -61,6 +62,7 @@ pub use apply::{BlockInput, HeardBatch};
 pub use audit::{Audit, Unsound};
 pub use estimate::Outlook;
 pub use genesis::{Genesis, GenesisError};
+pub use misconduct::Acquittal;
 pub use params::{Params, ParamsError};
 pub use payout_tree::PayoutTree;
 pub use proposal::Improper;

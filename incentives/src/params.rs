@@ -24,6 +24,12 @@ pub struct Params {
 
     /// How long a proposal waits for the members' approval, in ms of block time: 7 days.
     pub proposal_life_ms: u64,
+    /// How old, in blocks, a member's two words may be that convict it: about a day at a block every second.
+    pub evidence_blocks: u64,
+    /// For how many epochs a member that signed two different things is without a vote: a week. With 0 it keeps it.
+    pub jail_epochs: u32,
+    /// What it forfeits of its operator's share, in basis points: all.
+    pub forfeit_bps: u32,
 
     /// How old an observation may be when its block is made, in ms. Its worth falls linearly to 0 there.
     pub freshness_ms: PerKind,
@@ -195,6 +201,9 @@ impl Default for Params {
             slot_ms: 300_000,
             epoch_ms: 3_600_000,
             proposal_life_ms: 7 * 24 * 3_600_000,
+            evidence_blocks: 100_000,
+            jail_epochs: 168,
+            forfeit_bps: 10_000,
             freshness_ms: PerKind {
                 speed: 60_000,
                 congestion: 120_000,
@@ -351,6 +360,9 @@ impl Params {
             return Err(ParamsError::EpochOfBrokenSlots { epoch_ms, slot_ms });
         }
         within("proposal_life_ms", self.proposal_life_ms, 1, day)?;
+        within("evidence_blocks", self.evidence_blocks, 1, 1 << 32)?;
+        within("jail_epochs", self.jail_epochs.into(), 0, 1 << 20)?;
+        within("forfeit_bps", self.forfeit_bps.into(), 0, BPS)?;
         for kind in Kind::ALL {
             within("freshness_ms", self.freshness_ms.get(kind), 1, day)?;
         }

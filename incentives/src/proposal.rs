@@ -16,9 +16,11 @@
 
 use milepost_wire::output::Output;
 use milepost_wire::state::{Charter, Ground, Proposal};
+use milepost_wire::time::Epoch;
 use milepost_wire::{Address, Change, Height, KeyId, Members, ProposalId, Role, Setting};
 
 use crate::membership::{self, Unfit, Verdict};
+use crate::misconduct;
 use crate::params::{Params, ParamsError};
 use crate::quarantine::{self, Moment};
 use crate::sighting::ServedKey;
@@ -47,6 +49,14 @@ pub enum Improper {
     /// It is so already.
     #[error("it is so already")]
     AsIs,
+    /// A member that lost its vote by a sentence, and wants it back too early.
+    #[error("{member} signed two different things and gets no vote before epoch {until}")]
+    Barred {
+        /// Whose key.
+        member: Address,
+        /// The first epoch in which it may.
+        until: Epoch,
+    },
     /// No such vehicle, or its enrolment has ended.
     #[error("{0} is not enrolled as a vehicle")]
     NotEnrolled(KeyId),
@@ -146,6 +156,12 @@ fn check(state: &State, change: &Change) -> Result<(), Improper> {
         | Change::RemoveMember { .. }
         | Change::SetPower { .. }
         | Change::SetKey { .. } => {
+            if let Change::AddMember(newcomer) = change
+                && let Ok(member) = newcomer.key.address()
+                && let Some(until) = misconduct::barred(state, &member)
+            {
+                return Err(Improper::Barred { member, until });
+            }
             let changed = membership::after(state.members(), change)?;
             membership::is_gentle(state.members(), &changed)?;
         }
@@ -195,10 +211,22 @@ fn settle(state: &mut State, id: ProposalId, height: Height) {
     }
     close(state, id);
     // What has lost its sense meanwhile is told so when it is due.
-    let earliest = height.next().next();
-    state
-        .scheduled
-        .insert((proposal.from.max(earliest), id), proposal.change);
+    let at = proposal.from.max(earliest(height));
+    state.scheduled.insert((at, id), proposal.change);
+}
+
+/// Schedules what a rule decides in block `height`, as if the members had.
+pub(crate) fn schedule(state: &mut State, change: Change, height: Height) {
+    let mut charter = state.charter();
+    charter.newest = ProposalId(charter.newest.0.saturating_add(1));
+    let id = charter.newest;
+    state.charter.insert((), charter);
+    state.scheduled.insert((earliest(height), id), change);
+}
+
+/// The first height for which block `height` can decide who votes: the members of the next are certain already.
+const fn earliest(height: Height) -> Height {
+    Height(height.0.saturating_add(2))
 }
 
 fn close(state: &mut State, id: ProposalId) {
@@ -231,7 +259,7 @@ pub(crate) fn end_block(state: &mut State, height: Height) -> Vec<Output> {
                 continue;
             }
             Verdict::Void => false,
-            Verdict::Done => enact(state, &change, &mut outputs),
+            Verdict::Done => enact(state, height, &change, &mut outputs),
         };
         outputs.push(Output::Enacted {
             proposal: id,
@@ -247,7 +275,7 @@ pub(crate) fn end_block(state: &mut State, height: Height) -> Vec<Output> {
 }
 
 /// What a change does beside changing who votes; `false` where it has lost its sense.
-fn enact(state: &mut State, change: &Change, outputs: &mut Vec<Output>) -> bool {
+fn enact(state: &mut State, height: Height, change: &Change, outputs: &mut Vec<Output>) -> bool {
     let now = Moment::of_block(state);
     match change {
         &Change::Quarantine { vehicle, .. } => {
@@ -273,9 +301,17 @@ fn enact(state: &mut State, change: &Change, outputs: &mut Vec<Output>) -> bool 
             };
             state.charter.insert((), charter);
         }
-        Change::AddMember(_) | Change::RemoveMember { .. } | Change::SetPower { .. } => {}
+        Change::AddMember(newcomer) => {
+            if let Ok(member) = newcomer.key.address() {
+                misconduct::readmit(state, &member);
+            }
+        }
+        Change::RemoveMember { .. } | Change::SetPower { .. } => {}
         Change::SetKey { .. } => {
             if let Some((from, to)) = membership::renamed(change) {
+                if let Some(key) = state.members().get(&from).map(|member| member.key) {
+                    misconduct::rename(state, from, key, to, height);
+                }
                 rename(state, from, to);
             }
         }

@@ -11,7 +11,8 @@
 use std::sync::Arc;
 
 use milepost_wire::state::{
-    Account, Books, Charter, Operator, Proposal, Quarantine, Road, Standing, StateKey, Vehicle, Vesting,
+    Account, Books, Charter, Operator, Proposal, Quarantine, Road, Sentence, Standing, StateKey, Vehicle,
+    Vesting,
 };
 use milepost_wire::time::{Epoch, Slot};
 use milepost_wire::transaction::{Enrolment, Role};
@@ -22,6 +23,7 @@ use milepost_wire::{
 
 use crate::genesis::Genesis;
 use crate::hazard::{Claim, DangerKey, WatchKey};
+use crate::misconduct::Renamed;
 use crate::params::Params;
 use crate::sighting::{ServedKey, Sighting, Spot, Tally, TallyKey, Trace};
 use crate::table::Table;
@@ -45,6 +47,8 @@ pub struct State {
     pub(crate) proposals: Table<ProposalId, Proposal>,
     pub(crate) approvals: Table<(ProposalId, Address), Height>,
     pub(crate) scheduled: Table<(Height, ProposalId), Change>,
+    /// Members that ever signed two different things.
+    pub(crate) sentences: Table<Address, Sentence>,
     /// Each vehicle's account. It follows from the vehicles' keys, at a square root each, and is not stored.
     pub(crate) addresses: Table<KeyId, Address>,
     pub(crate) open: Open,
@@ -77,6 +81,8 @@ pub(crate) struct Open {
     pub(crate) watched: Table<WatchKey, ()>,
     /// Words that nobody else could judge yet.
     pub(crate) waiting: Table<WaitKey, Waiting>,
+    /// Names that members had lately, under keys of before.
+    pub(crate) renamed: Table<Address, Renamed>,
 }
 
 /// A promise that does not hold: our own bug, and a reason to stop.
@@ -153,6 +159,7 @@ impl State {
             proposals: Table::default(),
             approvals: Table::default(),
             scheduled: Table::default(),
+            sentences: Table::default(),
             addresses: Table::default(),
             open: Open::default(),
         }
@@ -177,6 +184,7 @@ impl State {
         self.proposals.seal();
         self.approvals.seal();
         self.scheduled.seal();
+        self.sentences.seal();
         self.addresses.seal();
         self.open.clock.seal();
         self.open.sightings.seal();
@@ -190,6 +198,7 @@ impl State {
         self.open.passes.seal();
         self.open.watched.seal();
         self.open.waiting.seal();
+        self.open.renamed.seal();
     }
 
     /// What the ledger keeps about itself.
@@ -248,6 +257,7 @@ impl State {
             StateKey::Proposal(id) => self.proposals.get(id).map(encode),
             StateKey::Approval(id, member) => self.approvals.get(&(*id, *member)).map(encode),
             StateKey::Scheduled(at, id) => self.scheduled.get(&(*at, *id)).map(encode),
+            StateKey::Sentence(member) => self.sentences.get(member).map(encode),
             _ => None,
         }
     }

@@ -70,6 +70,7 @@ macro_rules! each_open {
         $with!(9, $open.passes);
         $with!(10, $open.watched);
         $with!(11, $open.waiting);
+        $with!(12, $open.renamed);
     };
 }
 
@@ -96,6 +97,7 @@ impl State {
             StateKey::Approval(id, member)
         }));
         changes.extend(of(&self.scheduled, |&(at, id)| StateKey::Scheduled(at, id)));
+        changes.extend(of(&self.sentences, |&member| StateKey::Sentence(member)));
         changes
     }
 
@@ -120,6 +122,7 @@ impl State {
                 StateKey::Approval(id, member)
             }))
             .chain(of(&self.scheduled, |&(at, id)| StateKey::Scheduled(at, id)))
+            .chain(of(&self.sentences, |&member| StateKey::Sentence(member)))
     }
 
     /// What changed in the open tables since the state was sealed.
@@ -196,6 +199,7 @@ impl State {
                     state.approvals.insert((id, member), read(&value, "approval")?)
                 }
                 StateKey::Scheduled(at, id) => state.scheduled.insert((at, id), read(&value, "change")?),
+                StateKey::Sentence(member) => state.sentences.insert(member, read(&value, "sentence")?),
             }
         }
         if !state.books.contains(&()) {

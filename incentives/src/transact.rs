@@ -8,6 +8,7 @@ use milepost_wire::output::Output;
 use milepost_wire::transaction::{Action, Enrolment};
 use milepost_wire::{Address, Amount, Height, KeyId, Role, SignedReport, Transaction, Verified};
 
+use crate::misconduct::{self, Acquittal};
 use crate::proposal::{self, Improper};
 use crate::quarantine::{self, Moment};
 use crate::state::{State, sum};
@@ -53,6 +54,9 @@ pub enum Rejected {
     /// Two reports that show no fraud, or not this vehicle's, or one that was dealt with.
     #[error("the reports are no proof against {0}")]
     NoProof(KeyId),
+    /// Words that do not convict the member that they are held against.
+    #[error(transparent)]
+    Acquitted(#[from] Acquittal),
     /// Nothing that members could decide, or have.
     #[error(transparent)]
     Improper(#[from] Improper),
@@ -99,6 +103,10 @@ pub(crate) fn execute(
         Action::Enrol(enrolment) => enrol(state, account, enrolment, height)?,
         &Action::Revoke { vehicle } => revoke(state, account, vehicle)?,
         Action::Accuse { one, other } => accuse(state, account, one, other, outputs)?,
+        Action::Blame(evidence) => {
+            require_member(state, account)?;
+            misconduct::blame(state, height, evidence, outputs)?;
+        }
         Action::Propose { change, from } => {
             require_member(state, account)?;
             proposal::propose(state, account, change, *from, height)?;

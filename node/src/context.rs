@@ -13,6 +13,7 @@ use malachite_types::{
     SignedExtension, SignedMessage, SignedProposal, SignedVote, ValidatorProof, VoteExtensionScope, VoteType,
     VotingPower,
 };
+use milepost_wire::equivocation::{Equivocation, Word};
 use milepost_wire::vote::{self, Step};
 use milepost_wire::{self as wire, Certificate, ChainId, Hash, Members, SecretKey};
 
@@ -618,6 +619,46 @@ impl From<message::RoundCertificate> for RoundCertificate<Context> {
             },
             round_signatures: certificate.votes.into_iter().map(vote).collect(),
         }
+    }
+}
+
+/// Two votes of one member in one step, in the form that travels.
+pub(crate) fn double_vote(one: &SignedVote<Context>, other: &SignedVote<Context>) -> Equivocation {
+    let word = |vote: &SignedVote<Context>| Word {
+        value: hash(&vote.value),
+        valid_round: None,
+        signature: vote.signature,
+    };
+    Equivocation {
+        member: one.voter.0,
+        step: match one.kind {
+            VoteType::Prevote => Step::Prevote,
+            VoteType::Precommit => Step::Precommit,
+        },
+        height: one.height.0,
+        round: number(one.round),
+        one: word(one),
+        other: word(other),
+    }
+}
+
+/// Two proposals of one member in one round, in the form that travels.
+pub(crate) fn double_proposal(
+    one: &SignedProposal<Context>,
+    other: &SignedProposal<Context>,
+) -> Equivocation {
+    let word = |proposal: &SignedProposal<Context>| Word {
+        value: Some(proposal.value.0),
+        valid_round: proposal.valid_round.as_u32(),
+        signature: proposal.signature,
+    };
+    Equivocation {
+        member: one.proposer.0,
+        step: Step::Propose,
+        height: one.height.0,
+        round: number(one.round),
+        one: word(one),
+        other: word(other),
     }
 }
 

@@ -19,7 +19,7 @@ use malachite_types::{
     ExtendedCommitCertificate, LinearTimeouts, Round, Timeout, Validity, ValueOrigin, ValuePayload,
     ValueResponse, VoteExtensionPolicy, VoteExtensions,
 };
-use milepost_wire::{Address, Certificate, Hash, Height, Members, SecretKey};
+use milepost_wire::{Address, Certificate, Equivocation, Hash, Height, Members, SecretKey};
 
 use crate::context::{self, BlockId, Context, Keys, Voters, number};
 use crate::message::PeerMessage;
@@ -53,7 +53,7 @@ pub(crate) enum Effected {
     /// The height is over. What stands behind this in the list belongs to it still.
     Finished,
     /// A member signed two different things.
-    Equivocated(Address),
+    Equivocated(Equivocation),
 }
 
 /// What a step gives: entries to make durable, and then effects to carry out.
@@ -354,10 +354,14 @@ impl Io<'_> {
                 resume.resume_with(())
             }
             E::Finalize(_, _, evidence, resume) => {
-                let voters = evidence.votes.iter().map(|(address, _)| address.0);
-                let proposers = evidence.proposals.iter().map(|(address, _)| address.0);
-                for address in voters.chain(proposers) {
-                    self.stepped.effects.push(Effected::Equivocated(address));
+                // The first pair of a member is as good as all.
+                let votes = evidence.votes.iter().filter_map(|(_, pairs)| pairs.first());
+                for (one, other) in votes {
+                    self.emit(Effected::Equivocated(context::double_vote(one, other)));
+                }
+                let proposals = evidence.proposals.iter().filter_map(|(_, pairs)| pairs.first());
+                for (one, other) in proposals {
+                    self.emit(Effected::Equivocated(context::double_proposal(one, other)));
                 }
                 self.emit(Effected::Finished);
                 resume.resume_with(())

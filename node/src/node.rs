@@ -12,6 +12,7 @@
 //! is valid. A body that no signed proposal named is held, a few at a time, and never reaches the engine. When
 //! the engine decides, the block and all that it changed are committed with one durable write.
 
+mod blame;
 mod decide;
 mod hear;
 mod judge;
@@ -28,7 +29,9 @@ use milepost_incentives::Genesis;
 use milepost_wire::codec::encode;
 use milepost_wire::topic::Channel;
 use milepost_wire::transaction::Transaction;
-use milepost_wire::{Address, Block, Certificate, Hash, Height, Members, SecretKey, Timestamp, Verified};
+use milepost_wire::{
+    Address, Block, Certificate, Equivocation, Hash, Height, Members, SecretKey, Timestamp, Verified,
+};
 
 use crate::batch::VerifiedBatch;
 use crate::engine::{Engine, EngineError};
@@ -201,6 +204,8 @@ pub struct Node<S> {
     catching_up: bool,
     /// Verified messages of the height after the one that is being decided; between heights, of the next.
     early: Vec<PeerMessage>,
+    /// What convicts other members, and is not on the ledger yet.
+    evidence: Vec<Equivocation>,
     /// When this height was begun.
     started_ms: u64,
     now: Now,
@@ -245,6 +250,7 @@ impl<S: Store> Node<S> {
             unanswered: 0,
             catching_up: false,
             early: Vec::new(),
+            evidence: Vec::new(),
             started_ms: now.mono_ms,
             now,
             outputs: Vec::new(),
@@ -414,7 +420,7 @@ impl<S: Store> Node<S> {
 
     /// When the next height starts, as things stand.
     fn start_at(&self, resting: Resting) -> u64 {
-        if self.pool.has_content(self.members()) || !self.early.is_empty() {
+        if self.pool.has_content(self.members()) || !self.early.is_empty() || !self.evidence.is_empty() {
             return resting.earliest;
         }
         let due = self

@@ -58,6 +58,8 @@ struct Cluster {
     batches: u64,
     /// Somebody changes the contents of every block that is proposed, or fetched, and is faster than the proposer.
     changes_bodies: bool,
+    /// This member prevotes twice in every round, and tells everybody both.
+    liar: Option<usize>,
     /// Questions for blocks, by member.
     asked: BTreeMap<usize, usize>,
     /// Who votes at which height.
@@ -71,6 +73,10 @@ impl Cluster {
 
     /// Besides the members, `others` follow without a vote.
     fn with_others(seed: u64, members: u64, others: u64) -> Self {
+        Self::with_params(seed, members, others, Params::default())
+    }
+
+    fn with_params(seed: u64, members: u64, others: u64, params: Params) -> Self {
         let keys: Vec<_> = (0..members + others)
             .map(|index| SecretKey::from_seed("cluster member", index))
             .collect();
@@ -90,7 +96,7 @@ impl Cluster {
             params: Params {
                 slot_ms: 2_000,
                 epoch_ms: 10_000,
-                ..Params::default()
+                ..params
             },
             vehicles: vehicles
                 .iter()
@@ -121,6 +127,7 @@ impl Cluster {
             blocks: BTreeMap::new(),
             batches: 0,
             changes_bodies: false,
+            liar: None,
             asked: BTreeMap::new(),
         };
         for index in 0..cluster.nodes.len() {
@@ -197,7 +204,16 @@ impl Cluster {
                         let before = self.votes.insert(key, vote.value);
                         self.equivocations += usize::from(before.is_some_and(|before| before != vote.value));
                     }
+                    let lie = match &message {
+                        PeerMessage::Vote(vote) if self.liar == Some(from) && !vote.precommit => {
+                            Some(PeerMessage::Vote(self.contrary(from, vote)))
+                        }
+                        _ => None,
+                    };
                     for to in (0..self.nodes.len()).filter(|to| *to != from) {
+                        if let Some(lie) = &lie {
+                            self.post(to, Input::Peer(lie.clone()));
+                        }
                         let input = match &message {
                             PeerMessage::Batch(signed) => Input::Batch(self.verified(signed.clone())),
                             other => Input::Peer(other.clone()),
@@ -259,6 +275,24 @@ impl Cluster {
                 }
                 Output::Equivocated(_) => {}
             }
+        }
+    }
+
+    /// The same vote for a block that there is not.
+    fn contrary(&self, voter: usize, vote: &Vote) -> Vote {
+        let value = Some(Hash::of("a block that there is not", &[]));
+        let digest = vote::digest(
+            &self.genesis.chain,
+            Step::Prevote,
+            vote.height,
+            vote.round,
+            value,
+            vote.voter,
+        );
+        Vote {
+            value,
+            signature: Signature::sign(&self.keys[voter], &digest),
+            ..vote.clone()
         }
     }
 
@@ -427,6 +461,17 @@ impl Cluster {
         }
     }
 
+    /// How many members were ever sentenced, by whoever has come furthest.
+    fn sentenced(&self) -> usize {
+        let up = self.nodes.iter().flatten();
+        let view = up
+            .map(Node::view)
+            .max_by_key(|view| view.height())
+            .expect("one is up");
+        let sentence = |key: &&SecretKey| view.state().sentence(&key.address()).is_some();
+        self.keys.iter().filter(sentence).count()
+    }
+
     fn heights(&self) -> Vec<u64> {
         self.nodes
             .iter()
@@ -573,7 +618,7 @@ fn a_lossy_network_still_commits() {
 }
 
 /// Crashes members in turn at random moments; says how often a member contradicted itself.
-fn crashes(seed: u64, forget_log: bool) -> (usize, Vec<u64>) {
+fn crashes(seed: u64, forget_log: bool) -> Cluster {
     let mut cluster = Cluster::new(seed, 4);
     cluster.loss_permille = 50;
     if forget_log {
@@ -602,14 +647,16 @@ fn crashes(seed: u64, forget_log: bool) -> (usize, Vec<u64>) {
         cluster.boot(index);
     }
     cluster.run_until(45_000);
-    (cluster.equivocations, cluster.heights())
+    cluster
 }
 
 #[test]
 fn a_member_that_crashes_says_again_what_it_said_and_catches_up() {
     for seed in 1..=12 {
-        let (equivocations, heights) = crashes(seed, false);
-        assert_eq!(equivocations, 0, "seed {seed}");
+        let cluster = crashes(seed, false);
+        assert_eq!(cluster.equivocations, 0, "seed {seed}");
+        assert_eq!(cluster.sentenced(), 0, "nobody honest is, seed {seed}");
+        let heights = cluster.heights();
         let (least, most) = (
             heights.iter().min().expect("four"),
             heights.iter().max().expect("four"),
@@ -622,7 +669,9 @@ fn a_member_that_crashes_says_again_what_it_said_and_catches_up() {
 /// The negative control: with a disk that forgets the log, the check above must fail.
 #[test]
 fn a_forgotten_log_is_noticed() {
-    let caught = (1..=12).filter(|seed| crashes(*seed, true).0 > 0).count();
+    let caught = (1..=12)
+        .filter(|seed| crashes(*seed, true).equivocations > 0)
+        .count();
     assert!(caught >= 9, "only {caught} of 12 runs without a log were caught");
 }
 
@@ -818,4 +867,49 @@ fn every_change_of_members_takes_force() {
         .to_vec();
     assert_eq!(powers, [None, Some(2), None, Some(1), Some(1), Some(1)]);
     assert!(!cluster.voted(5).is_empty(), "the new key votes");
+}
+
+#[test]
+fn who_prevotes_twice_is_jailed_by_what_the_others_saw_and_the_chain_goes_on() {
+    let mut cluster = Cluster::new(11, 4);
+    cluster.liar = Some(3);
+    cluster.report(0, 0);
+    cluster.run_until(20_000);
+    let liar = cluster.keys[3].address();
+    let view = cluster.nodes[0].as_ref().expect("up").view();
+    let sentence = view.state().sentence(&liar).cloned().expect("sentenced");
+    assert_eq!(sentence.times, 1, "each offence once, whoever saw it");
+    let jailed = cluster.sets.values().find(|set| set.count() == 3);
+    assert!(jailed.is_some_and(|set| set.get(&liar).is_none()));
+    assert_eq!(cluster.sentenced(), 1, "and nobody else");
+    // It votes no more, and the others do without it.
+    let (voted, before) = (cluster.voted(3).len(), cluster.heights());
+    cluster.report(1, 1);
+    cluster.run_until(40_000);
+    assert_eq!(cluster.voted(3).len(), voted);
+    let heights = cluster.heights();
+    assert!(
+        heights.iter().zip(before).all(|(now, before)| *now > before),
+        "{heights:?}"
+    );
+}
+
+#[test]
+fn without_jail_who_prevotes_twice_is_sentenced_and_keeps_its_vote() {
+    let params = Params {
+        jail_epochs: 0,
+        ..Params::default()
+    };
+    let mut cluster = Cluster::with_params(11, 4, 0, params);
+    cluster.liar = Some(3);
+    cluster.report(0, 0);
+    cluster.run_until(20_000);
+    let liar = cluster.keys[3].address();
+    let view = cluster.nodes[0].as_ref().expect("up").view();
+    assert!(
+        view.state()
+            .sentence(&liar)
+            .is_some_and(|sentence| sentence.jailed.is_none())
+    );
+    assert!(cluster.members_of(0).get(&liar).is_some());
 }

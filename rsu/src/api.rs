@@ -299,6 +299,12 @@ fn describe_transaction(signed: &SignedTransaction, digest: Hash, done: Option<b
             "vehicle": one.message.vehicle,
             "sequences": [one.message.sequence, other.message.sequence],
         } }),
+        Action::Blame(evidence) => json!({ "blame": {
+            "member": evidence.member,
+            "step": evidence.step,
+            "height": evidence.height,
+            "round": evidence.round,
+        } }),
         Action::Propose { change, from } => json!({ "propose": { "change": change, "from": from } }),
         Action::Approve { proposal } => json!({ "approve": proposal }),
         Action::Withdraw { proposal } => json!({ "withdraw": proposal }),

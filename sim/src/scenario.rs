@@ -344,6 +344,8 @@ impl Scenario {
         table
             .entry("release_needs_vote")
             .or_insert(toml::Value::Boolean(false));
+        // So whoever lost its vote would never have it back.
+        table.entry("jail_epochs").or_insert(toml::Value::Integer(0));
         let fresh = toml::Value::Integer(defaults.freshness_ms.speed as i64);
         let kinds =
             ["speed", "congestion", "humidity", "hazard"].map(|kind| (kind.to_owned(), fresh.clone()));

@@ -10,7 +10,8 @@ use crate::codec::Message;
 use crate::payout::Purse;
 use crate::state::Ground;
 use crate::time::{Epoch, Slot};
-use crate::{Address, Amount, Cell, Change, Hash, KeyId, Kind, ProposalId, Sequence, encode, merkle};
+use crate::vote::Step;
+use crate::{Address, Amount, Cell, Change, Hash, Height, KeyId, Kind, ProposalId, Sequence, encode, merkle};
 
 /// What an estimate is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaWrite, SchemaRead, Serialize)]
@@ -87,6 +88,30 @@ pub enum Output {
         change: Change,
         /// Whether it could be done. Not so where an earlier change has left it without sense.
         done: bool,
+    },
+    /// A member was convicted of having signed two different things.
+    Sentenced {
+        /// The epoch whose share it forfeits.
+        epoch: Epoch,
+        /// Who.
+        member: Address,
+        /// Two words of which kind.
+        step: Step,
+        /// At which height.
+        height: Height,
+        /// In which round.
+        round: u32,
+        /// Where it loses its vote: the first epoch in which it may have it back.
+        jailed_until: Option<Epoch>,
+    },
+    /// What an operator lost of its share, to the treasury. It stands behind the payment of the rest.
+    Forfeited {
+        /// Of which epoch.
+        epoch: Epoch,
+        /// Who.
+        operator: Address,
+        /// How much.
+        amount: Amount,
     },
 }
 

@@ -10,8 +10,8 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::time::{Epoch, Slot};
 use crate::{
-    Access, Address, Amount, Cell, Change, Hash, Height, KeyId, Kind, ProposalId, PublicKey, Role, Timestamp,
-    encode,
+    Access, Address, Amount, Cell, Change, Hash, Height, KeyId, Kind, Member, ProposalId, PublicKey, Role,
+    Timestamp, encode,
 };
 
 /// One, in the ledger's fixed-point numbers.
@@ -43,6 +43,8 @@ pub enum StateKey {
     Approval(ProposalId, Address),
     /// A [`Change`] that was decided on and takes force at a height.
     Scheduled(Height, ProposalId),
+    /// A member's last [`Sentence`].
+    Sentence(Address),
 }
 
 impl StateKey {
@@ -99,6 +101,21 @@ pub struct Proposal {
     pub made_at: Height,
     /// The block time after which it is forgotten.
     pub until: Timestamp,
+}
+
+/// What follows from a member's having signed two different things.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Sentence {
+    /// Whose share its operator forfeits: the epoch in which it was sentenced.
+    pub epoch: Epoch,
+    /// The first epoch in which it may have its vote back, where it lost it.
+    pub until: Epoch,
+    /// What it signed up to here has been dealt with.
+    pub absolved: Height,
+    /// How often it was sentenced, this time included.
+    pub times: u32,
+    /// The vote that it lost and did not get back.
+    pub jailed: Option<Member>,
 }
 
 /// What an address holds.

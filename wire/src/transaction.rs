@@ -4,7 +4,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::codec::Message;
 use crate::signed::Signed;
-use crate::{Address, Amount, Change, Height, KeyId, ProposalId, PublicKey, SignedReport};
+use crate::{Address, Amount, Change, Equivocation, Height, KeyId, ProposalId, PublicKey, SignedReport};
 
 /// What a transaction asks for.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
@@ -50,6 +50,9 @@ pub enum Action {
         /// Which one.
         proposal: ProposalId,
     },
+    /// Shows that a member signed two different things where it may sign one. It is sentenced by rule. Members alone may
+    /// ask.
+    Blame(Equivocation),
 }
 
 /// What an enrolled key stands for.

@@ -3,10 +3,17 @@
 //! The digest binds the chain, the kind of vote, height, round, value and voter. Precommits over one block are
 //! what a certificate is made of, so a light client needs this and nothing else of consensus.
 
+use serde::{Deserialize, Serialize};
+use wincode::{SchemaRead, SchemaWrite};
+
 use crate::{Address, ChainId, Hash, Height};
 
 /// The steps of a Tendermint round that a member signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaWrite, SchemaRead, Serialize, Deserialize,
+)]
+#[wincode(tag_encoding = "u8")]
+#[serde(rename_all = "snake_case")]
 pub enum Step {
     /// The proposer's word.
     Propose,

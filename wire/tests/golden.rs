@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use milepost_wire::batch::BatchRef;
 use milepost_wire::certificate::Head;
+use milepost_wire::equivocation::Word;
 use milepost_wire::light::{Bounds, LightBlock, LightClient, Progress};
 use milepost_wire::output::{
     self, Bond, EpochClosed, Estimate, Fate, Item, Outcome, Payment, Receipt, Score,
@@ -123,7 +124,7 @@ fn batch_ref() -> BatchRef {
     }
 }
 
-fn transactions() -> [(&'static str, Transaction); 10] {
+fn transactions() -> [(&'static str, Transaction); 11] {
     let actions = [
         (
             "transfer",
@@ -202,6 +203,7 @@ fn transactions() -> [(&'static str, Transaction); 10] {
                 proposal: ProposalId(3),
             },
         ),
+        ("blame", Action::Blame(equivocation())),
     ];
     let mut nonce = 0;
     actions.map(|(name, action)| {
@@ -236,6 +238,54 @@ fn bond(fate: Fate) -> Output {
         fate,
         amount: Amount::from_micro(100_000),
     })
+}
+
+/// Two prevotes of one member in one round.
+fn equivocation() -> Equivocation {
+    let key = member_key(0);
+    let (member, height, round) = (key.address(), Height(7), 1);
+    let word = |value| {
+        let digest = vote::digest(&chain(), Step::Prevote, height, round, value, member);
+        Word {
+            value,
+            valid_round: None,
+            signature: Signature::sign(&key, &digest),
+        }
+    };
+    Equivocation {
+        member,
+        step: Step::Prevote,
+        height,
+        round,
+        one: word(Some(digest("block"))),
+        other: word(None),
+    }
+}
+
+/// Outputs about members, beside those that are proved below.
+fn member_outputs() -> [(&'static str, Output); 2] {
+    let epoch = Epoch(5);
+    [
+        (
+            "sentenced",
+            Output::Sentenced {
+                epoch,
+                member: member_key(0).address(),
+                step: Step::Prevote,
+                height: Height(7),
+                round: 1,
+                jailed_until: Some(Epoch(173)),
+            },
+        ),
+        (
+            "forfeited",
+            Output::Forfeited {
+                epoch,
+                operator: member_key(0).address(),
+                amount: Amount::from_micro(40_000),
+            },
+        ),
+    ]
 }
 
 fn outputs() -> [(&'static str, Output); 17] {
@@ -547,7 +597,7 @@ fn messages() -> Golden {
     };
     outputs_proof.verify(&chain(), &members()).expect("a proof");
     add(all, "outputs_proof", &outputs_proof);
-    for (name, output) in &outputs() {
+    for (name, output) in outputs().iter().chain(&member_outputs()) {
         add(all, &format!("output_{name}"), output);
     }
 

@@ -75,9 +75,11 @@ impl<S: Store> Node<S> {
                     tracing::warn!(height = %self.next(), "a fetched certificate is refused")
                 }
                 Effected::Decided(certificate) => self.commit(certificate)?,
-                Effected::Equivocated(address) => {
-                    tracing::warn!(member = %address, "a member signed two different things");
-                    self.outputs.push(Output::Equivocated(address));
+                Effected::Equivocated(evidence) => {
+                    let (member, height) = (evidence.member, evidence.height);
+                    tracing::warn!(%member, %height, "a member signed two different things");
+                    self.outputs.push(Output::Equivocated(member));
+                    self.keep_evidence(evidence);
                 }
                 Effected::Finished => finished = true,
             }
@@ -143,9 +145,10 @@ impl<S: Store> Node<S> {
         let (hash, block) = match known {
             Some(known) => known,
             None => {
-                let contents = self
+                let mut contents = self
                     .pool
                     .contents(self.members(), |sender| self.next_nonce(sender));
+                self.add_evidence(&mut contents);
                 let (block, executed) = self
                     .ledger()
                     .build(self.me, self.now.wall, &contents)
@@ -228,6 +231,7 @@ impl<S: Store> Node<S> {
         let view = self.view.clone();
         let next_nonce = |sender: &Address| view.state().account(sender).nonce;
         self.pool.committed(&block.body, next_nonce);
+        self.drop_evidence();
         self.broadcast_status();
         self.outputs.push(Output::Committed(view.clone()));
         Ok(())

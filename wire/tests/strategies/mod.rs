@@ -5,6 +5,7 @@
 
 use milepost_wire::batch::BatchRef;
 use milepost_wire::certificate::Head;
+use milepost_wire::equivocation::Word;
 use milepost_wire::merkle::Path;
 use milepost_wire::output::{Bond, EpochClosed, Estimate, Fate, Item, Outcome, Payment, Receipt, Score};
 use milepost_wire::payout::Purse;
@@ -15,6 +16,7 @@ use milepost_wire::state::{
 use milepost_wire::time::{Epoch, Slot};
 use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::tree::{End, StatePath};
+use milepost_wire::vote::Step;
 use milepost_wire::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -162,6 +164,32 @@ pub fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
+fn step() -> impl Strategy<Value = Step> {
+    prop::sample::select(vec![Step::Propose, Step::Prevote, Step::Precommit])
+}
+
+fn word() -> impl Strategy<Value = Word> {
+    let (value, valid_round) = (proptest::option::of(hash()), proptest::option::of(any::<u32>()));
+    (value, valid_round, signature()).prop_map(|(value, valid_round, signature)| Word {
+        value,
+        valid_round,
+        signature,
+    })
+}
+
+pub fn equivocation() -> impl Strategy<Value = Equivocation> {
+    (address(), step(), any::<u64>(), any::<u32>(), word(), word()).prop_map(
+        |(member, step, height, round, one, other)| Equivocation {
+            member,
+            step,
+            height: Height(height),
+            round,
+            one,
+            other,
+        },
+    )
+}
+
 pub fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         (change(), any::<u64>()).prop_map(|(change, from)| Action::Propose {
@@ -182,6 +210,7 @@ pub fn action() -> impl Strategy<Value = Action> {
         })),
         key_id().prop_map(|vehicle| Action::Revoke { vehicle }),
         (signed(report()), signed(report())).prop_map(|(one, other)| Action::Accuse { one, other }),
+        equivocation().prop_map(Action::Blame),
     ]
 }
 
@@ -271,6 +300,7 @@ pub fn state_key() -> impl Strategy<Value = StateKey> {
         any::<u64>().prop_map(|id| StateKey::Proposal(ProposalId(id))),
         (any::<u64>(), address()).prop_map(|(id, member)| StateKey::Approval(ProposalId(id), member)),
         any::<[u64; 2]>().prop_map(|[at, id]| StateKey::Scheduled(Height(at), ProposalId(id))),
+        address().prop_map(StateKey::Sentence),
     ]
 }
 
