@@ -273,15 +273,15 @@ impl Drawing {
     fn forged_catch_up(&mut self) {
         let forger = self.member();
         self.add(0, FOR_EVER_MS, Trouble::Forge { member: forger });
-        for nth in 0..8 {
+        for nth in 0..14 {
             let others = (1..self.plan.members).map(|step| (forger + step) % self.plan.members);
             let others: Vec<usize> = others.collect();
             let member = others[self.rng.below(others.len() as u64) as usize];
-            let at_ms = nth * 6_000 + self.rng.below(2_000);
+            let at_ms = nth * 4_000 + self.rng.below(1_000);
             let members = vec![member];
             self.add(
                 at_ms,
-                3_500,
+                2_500,
                 Trouble::Partition {
                     members,
                     way: Way::Both,
