@@ -456,13 +456,28 @@ impl Params {
     /// [`ParamsError`]: a name that is none, a number by which slots and epochs are counted, or what
     /// [`Params::validate`] refuses.
     pub fn with(&self, settings: &[Setting]) -> Result<Self, ParamsError> {
+        for Setting { name, .. } in settings {
+            if ["slot_ms", "epoch_ms", "freshness_ms"].contains(&name.split('.').next().unwrap_or(name)) {
+                return Err(ParamsError::Fixed(name.clone()));
+            }
+        }
+        self.set(settings)
+    }
+
+    /// The default numbers, but for these. Before a chain begins, slots and epochs can be set, too.
+    ///
+    /// # Errors
+    ///
+    /// [`ParamsError`]: a name that is none, or what [`Params::validate`] refuses.
+    pub fn begin_with(settings: &[Setting]) -> Result<Self, ParamsError> {
+        Self::default().set(settings)
+    }
+
+    fn set(&self, settings: &[Setting]) -> Result<Self, ParamsError> {
         // By name, as in the genesis file: no second list of the numbers to keep.
         let mut tree = serde_json::to_value(self).expect("numbers");
         let mut params = self.clone();
         for Setting { name, value } in settings {
-            if ["slot_ms", "epoch_ms", "freshness_ms"].contains(&name.split('.').next().unwrap_or(name)) {
-                return Err(ParamsError::Fixed(name.clone()));
-            }
             let pointer = format!("/{}", name.replace('.', "/"));
             let number = tree.pointer_mut(&pointer).filter(|found| found.is_number());
             *number.ok_or_else(|| ParamsError::Unknown(name.clone()))? = (*value).into();

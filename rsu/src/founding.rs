@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use milepost_incentives::{Genesis, Params};
 use milepost_wire::link::TlsFiles;
 use milepost_wire::member::MembersError;
-use milepost_wire::{Access, ChainId, Member, Members, Timestamp};
+use milepost_wire::{Access, ChainId, Member, Members, Setting, Timestamp};
 
 use crate::certificates::{self, CertificateError};
 use crate::config::Config;
@@ -108,7 +108,7 @@ pub fn found(
     chain: ChainId,
     members: &[PathBuf],
     access: Access,
-    settings: &[(String, u64)],
+    settings: &[Setting],
     now: Timestamp,
 ) -> Result<Genesis, FoundingError> {
     let wrong = |error: &dyn std::fmt::Display| FoundingError::Genesis(error.to_string());
@@ -117,24 +117,11 @@ pub fn found(
         time: now,
         members: Members::new(members.iter().map(|path| read(path)).collect::<Result<_, _>>()?)?,
         access,
-        params: begin_with(settings).map_err(|error| wrong(&error))?,
+        params: Params::begin_with(settings).map_err(|error| wrong(&error))?,
         vehicles: Vec::new(),
     };
     genesis.validate().map_err(|error| wrong(&error))?;
     Ok(genesis)
-}
-
-/// The default numbers but for these. Before the chain begins, slots and epochs can be set, too.
-fn begin_with(settings: &[(String, u64)]) -> Result<Params, String> {
-    let mut tree = serde_json::to_value(Params::default()).expect("numbers");
-    for (name, value) in settings {
-        let pointer = format!("/{}", name.replace('.', "/"));
-        let number = tree.pointer_mut(&pointer).filter(|found| found.is_number());
-        *number.ok_or_else(|| format!("no number of the rules is called {name:?}"))? = (*value).into();
-    }
-    let params: Params = serde_json::from_value(tree).map_err(|error| error.to_string())?;
-    params.validate().map_err(|error| error.to_string())?;
-    Ok(params)
 }
 
 fn read(path: &Path) -> Result<Member, FoundingError> {
@@ -174,7 +161,7 @@ mod tests {
             .collect();
         let files: Vec<_> = homes.iter().map(|home| home.join("member.json")).collect();
         let chain = ChainId::new("north").expect("an id");
-        let begin = |settings: &[(String, u64)]| {
+        let begin = |settings: &[Setting]| {
             found(
                 chain.clone(),
                 &files,
@@ -183,18 +170,22 @@ mod tests {
                 Timestamp::from_millis(1),
             )
         };
-        let genesis = begin(&[("slot_ms".into(), 10_000)]).expect("a chain");
+        let set = |name: &str, value| Setting {
+            name: name.into(),
+            value,
+        };
+        let genesis = begin(&[set("slot_ms", 10_000)]).expect("a chain");
         assert_eq!(genesis.params.slot_ms, 10_000);
         assert!(
             made.iter()
                 .all(|member| genesis.members.get(&member.key.address().expect("a key")) == Some(member))
         );
         assert!(matches!(
-            begin(&[("slots".into(), 1)]),
+            begin(&[set("slots", 1)]),
             Err(FoundingError::Genesis(_))
         ));
         assert!(matches!(
-            begin(&[("slot_ms".into(), 0)]),
+            begin(&[set("slot_ms", 0)]),
             Err(FoundingError::Genesis(_))
         ));
         let home = Home::new(&homes[0]);

@@ -100,14 +100,7 @@ impl From<AccessName> for Access {
 
 /// A number that is to be set.
 #[derive(Clone)]
-pub(crate) struct Given(Setting);
-
-impl Given {
-    /// Its name and what it shall be.
-    pub(crate) fn into_pair(self) -> (String, u64) {
-        (self.0.name, self.0.value)
-    }
-}
+pub(crate) struct Given(pub(crate) Setting);
 
 impl FromStr for Given {
     type Err = String;

@@ -97,7 +97,7 @@ pub(crate) struct Found {
 
 impl Found {
     pub(crate) fn execute(self) -> Outcome {
-        let settings: Vec<_> = self.params.into_iter().map(Given::into_pair).collect();
+        let settings: Vec<_> = self.params.into_iter().map(|Given(setting)| setting).collect();
         let genesis = founding::found(
             self.chain,
             &self.members,
