@@ -9,12 +9,14 @@
 //! | what is to be played | [`scenario`] |
 //! | where does chance come from | [`rng`] |
 //! | what goes on on the roads | [`world`] |
-//! | what do vehicles say of it | [`behaviour`], [`driver`] |
+//! | who is on them, and with what does a run begin | [`crew`], [`founding`] |
+//! | what do vehicles say of it, and what do they know | [`behaviour`], [`driver`], [`known`] |
 //! | what goes wrong, and which rule is broken on purpose | [`fault`], [`control`] |
 //! | what do members make of it | [`town`] |
 //! | what came of it | [`figures`], and for CI servers [`junit`] |
 //! | are the roadside's plausibility checks right | [`detect`] |
 //! | and what of claims from elsewhere | [`truth`] |
+//! | what does an attack get out of the rules | [`attacks`] |
 //! | and of many towns, with all faults at once | [`sweep`] |
 //! | how far is it | [`progress`] |
 //! | and with real processes | [`demo`], [`play`], [`player`] |
@@ -28,7 +30,9 @@ pub mod detect;
 pub mod driver;
 pub mod fault;
 pub mod figures;
+pub mod founding;
 pub mod junit;
+pub mod known;
 pub mod play;
 pub mod player;
 pub mod progress;

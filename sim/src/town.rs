@@ -40,21 +40,22 @@ use milepost_obu::journal::MemoryJournal;
 use milepost_obu::vehicle::{Input as VehicleInput, Vehicle, VehicleConfig};
 use milepost_rsu::unit::Input as UnitInput;
 use milepost_wire::proof::ReceiptNotice;
-use milepost_wire::transaction::Enrolment;
-use milepost_wire::{ChainId, Hash, Height, KeyId, Member as Vote, Members, SecretKey, Sequence, Timestamp};
+use milepost_wire::{Hash, Height, KeyId, Sequence, Timestamp};
 
 use self::faults::Calm;
 use self::lies::Lies;
 use self::member::{Answer, Member};
 use self::queue::Queue;
 use self::watch::Watch;
-use crate::crew::{self, Company, Sensor};
+use crate::crew::Company;
 use crate::driver::Driver;
 use crate::fault::{Fault, Trouble};
 use crate::figures::{Figures, Item, VehicleRow};
+use crate::founding::{self, Founded, FoundingError};
+use crate::known::Said;
 use crate::rng::Rng;
-use crate::scenario::{self, Scenario, Size};
-use crate::world::{World, WorldError, fcd, grid};
+use crate::scenario::Scenario;
+use crate::world::World;
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -74,12 +75,9 @@ pub struct Played {
 /// Why a scenario cannot be played.
 #[derive(Debug, thiserror::Error)]
 pub enum PlayError {
-    /// The recording cannot be read.
+    /// It cannot begin.
     #[error(transparent)]
-    World(#[from] WorldError),
-    /// The scenario asks for what cannot be.
-    #[error("{0}")]
-    Nonsense(String),
+    Founding(#[from] FoundingError),
     /// A member did not start.
     #[error("member {member} did not start: {why}")]
     Start {
@@ -90,61 +88,10 @@ pub enum PlayError {
     },
 }
 
-/// When virtual time begins: 2026-01-01 00:00:00 UTC.
-const BEGIN_UNIX_MS: u64 = 1_767_225_600_000;
 /// How long a run may go on after its end, until all is paid and everybody has caught up.
 const DRAIN_MAX_MS: u64 = 600_000;
 /// Messages that replaying vehicles remember.
 const OVERHEARD_MAX: usize = 256;
-
-/// Builds a scenario's world.
-///
-/// # Errors
-///
-/// [`PlayError::World`].
-pub fn world(scenario: &Scenario, seed: u64) -> Result<World, PlayError> {
-    let slot_ms = scenario.slot_ms();
-    match &scenario.world {
-        scenario::World::Grid {
-            cells,
-            vehicles,
-            look_share,
-        } => {
-            let counted = scenario.fleet.iter().map(|fleet| match fleet.size {
-                Size::Count(count) => Some(count),
-                Size::Share(_) => None,
-            });
-            let counted = counted.sum::<Option<usize>>().filter(|count| *count > 0);
-            let grid = grid::Grid {
-                cells: *cells,
-                vehicles: vehicles.or(counted).unwrap_or(grid::Grid::default().vehicles),
-                look_share: *look_share,
-                ..grid::Grid::default()
-            };
-            let duration_ms = scenario::minutes_ms(scenario.minutes.unwrap_or(60.0));
-            let slots = u32::try_from(duration_ms.div_ceil(slot_ms)).unwrap_or(u32::MAX);
-            Ok(grid::draw(&grid, slots, slot_ms, seed))
-        }
-        scenario::World::Fcd {
-            file,
-            origin,
-            segments,
-            penetration,
-            look_every_seconds,
-        } => {
-            let reading = fcd::Reading {
-                segments: *segments,
-                penetration: *penetration,
-                look_every_ms: (look_every_seconds * 1000.0) as u64,
-                slot_ms,
-                slot_offset_ms: None,
-                duration_max_ms: scenario.minutes.map(scenario::minutes_ms),
-            };
-            let records = milepost_obu::source::FcdReader::open(file, *origin).map_err(WorldError::from)?;
-            Ok(fcd::read(records, &file.display().to_string(), &reading, seed)?)
-        }
-    }
-}
 
 /// Plays a scenario. `progress` is told the share of it that is done, now and then.
 ///
@@ -234,6 +181,8 @@ struct Town<'a> {
     world: World,
     companies: Vec<Company>,
     vehicles: Vec<Onboard>,
+    /// What the ledger calls the vehicles, by number.
+    ids: Vec<KeyId>,
     number_of: BTreeMap<KeyId, usize>,
     genesis: Genesis,
     members: Vec<Member>,
@@ -250,8 +199,7 @@ struct Town<'a> {
     /// What replaying vehicles could overhear; empty where none is about.
     overheard: VecDeque<Arc<Vec<u8>>>,
     overhears: bool,
-    /// What was said of each road in each slot, and how often: sums for the plain mean.
-    said: BTreeMap<(usize, u32), (f64, u32)>,
+    said: Said,
     /// What the ledger had to say of roads that nobody spoke of, by slot and road.
     outlooks: BTreeMap<(u32, usize), Outlook>,
     /// The ledger after each of the newest blocks, where a liar builds on them.
@@ -271,60 +219,15 @@ struct Town<'a> {
 
 impl<'a> Town<'a> {
     fn new(scenario: &'a Scenario, seed: u64) -> Result<Self, PlayError> {
-        let mut world = world(scenario, seed)?;
-        let sensor = match scenario.world {
-            scenario::World::Grid { .. } => Sensor::GRID,
-            scenario::World::Fcd { .. } => Sensor::RECORDED,
-        };
-        let count = world.vehicles.len();
-        let mut companies =
-            crew::muster(&scenario.fleet, count, sensor, seed).map_err(PlayError::Nonsense)?;
-        let (members, slot_ms) = (scenario.ledger.members, scenario.slot_ms());
-        crew::complete(
-            &mut world,
-            &mut companies,
-            &scenario.anchor,
-            members,
-            slot_ms,
-            seed,
-        )
-        .map_err(PlayError::Nonsense)?;
-        let count = world.vehicles.len();
-        let company_of = crew::company_of(&companies, count);
-        let keys: Vec<SecretKey> = (0..count)
-            .map(|index| SecretKey::from_seed("sim vehicle", index as u64))
-            .collect();
-        let member_keys: Vec<SecretKey> = (0..scenario.ledger.members)
-            .map(|index| SecretKey::from_seed("sim member", index as u64))
-            .collect();
-        let vote = |(index, key): (usize, &SecretKey)| Vote {
-            key: key.public(),
-            provider: format!("provider-{index}"),
-            power: 1,
-        };
-        let addresses: Vec<_> = member_keys.iter().map(SecretKey::address).collect();
-        let genesis = Genesis {
-            chain: ChainId::new("sim").expect("three letters"),
-            time: Timestamp::from_unix_millis(BEGIN_UNIX_MS),
-            members: Members::new(member_keys.iter().enumerate().map(vote).collect())
-                .map_err(|error| PlayError::Nonsense(error.to_string()))?,
-            access: milepost_wire::Access::default(),
-            params: scenario.params().map_err(PlayError::Nonsense)?,
-            vehicles: keys
-                .iter()
-                .enumerate()
-                .map(|(vehicle, key)| Enrolment {
-                    key: key.public(),
-                    group: crew::owner(&companies, company_of[vehicle], vehicle),
-                    role: crew::role(&companies[company_of[vehicle]], vehicle, &addresses),
-                })
-                .collect(),
-        };
-        let number_of = keys
-            .iter()
-            .enumerate()
-            .map(|(vehicle, key)| (key.key_id(), vehicle))
-            .collect();
+        let Founded {
+            world,
+            companies,
+            company_of,
+            keys,
+            ids,
+            member_keys,
+            genesis,
+        } = founding::found(scenario, seed)?;
         let vehicles = keys
             .into_iter()
             .enumerate()
@@ -364,7 +267,8 @@ impl<'a> Town<'a> {
             overhears: companies.iter().any(Company::overhears),
             companies,
             vehicles,
-            number_of,
+            number_of: ids.iter().copied().zip(0..).collect(),
+            ids,
             members,
             queue: Queue::new(),
             radio: Rng::fork(seed, "radio", 0),
@@ -374,7 +278,7 @@ impl<'a> Town<'a> {
             heads: BTreeMap::new(),
             batches: BTreeMap::new(),
             overheard: VecDeque::new(),
-            said: BTreeMap::new(),
+            said: Said::default(),
             outlooks: BTreeMap::new(),
             views: BTreeMap::new(),
             on: BTreeSet::new(),

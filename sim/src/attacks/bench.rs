@@ -1,26 +1,26 @@
 //! How does the ledger fare under an attack?
 //!
-//! In: a scenario and a seed. The world, its drivers and their keys are those of [`crate::town`]; what they say goes straight
-//! into the ledger's [`State`], as one unit that hears everything would put it there: blocks of ten seconds, real
-//! signatures, no radio, no votes. So a run takes seconds, and measures the rules alone. Out: an [`Outcome`].
+//! In: a scenario and a seed. The world, its drivers and their keys are those of the town ([`crate::founding`]); what
+//! they say goes straight into the ledger's [`State`], as one unit that hears everything would put it there: blocks of
+//! ten seconds, real signatures, no radio, no votes. So a run takes seconds, and measures the rules alone. Out: an
+//! [`Outcome`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use milepost_incentives::{BlockInput, Genesis, HeardBatch, State};
 use milepost_obu::vehicle::Sensed;
 use milepost_wire::output::Estimate;
-use milepost_wire::transaction::Enrolment;
 use milepost_wire::{
-    Access, Cell, ChainId, Height, KeyId, Kind, Member, Members, Observation, Output, Report, SecretKey,
-    Sequence, Signed, Timestamp, Verified,
+    Cell, Height, KeyId, Kind, Observation, Output, Report, SecretKey, Sequence, Signed, Verified,
 };
 
 use super::outcome::Outcome;
 use crate::behaviour::{Behaviour, chosen_road, is_target};
-use crate::crew::{self, Company, Sensor};
-use crate::driver::{Deed, Driver, Public};
+use crate::crew::Company;
+use crate::driver::{Deed, Driver};
+use crate::founding::{self, Founded, FoundingError};
+use crate::known::{Known, Said};
 use crate::scenario::Scenario;
-use crate::town;
 use crate::world::World;
 
 /// Between two blocks.
@@ -30,21 +30,16 @@ const OVERHEARD_MAX: usize = 256;
 /// cm/s in km/h.
 const KMH: f64 = 0.036;
 
-/// Why an attack cannot be played.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct BenchError(String);
-
 /// Plays a scenario on the bench; what is noted is noted from `from_ms` on.
 ///
 /// # Errors
 ///
-/// [`BenchError`], where the scenario asks for what cannot be.
+/// [`FoundingError`].
 ///
 /// # Panics
 ///
 /// Where the ledger breaks a promise: tokens appear or vanish.
-pub fn play(scenario: &Scenario, from_ms: u64, seed: u64) -> Result<Outcome, BenchError> {
+pub fn play(scenario: &Scenario, from_ms: u64, seed: u64) -> Result<Outcome, FoundingError> {
     let mut bench = Bench::new(scenario, from_ms, seed)?;
     let end_ms = bench.world.duration_ms + 4 * bench.slot_ms;
     while bench.now_ms < end_ms {
@@ -59,6 +54,7 @@ struct Bench {
     companies: Vec<Company>,
     company_of: Vec<usize>,
     keys: Vec<SecretKey>,
+    ids: Vec<KeyId>,
     number_of: BTreeMap<KeyId, usize>,
     drivers: Vec<Driver>,
     sequences: Vec<u64>,
@@ -73,117 +69,52 @@ struct Bench {
     height: u64,
     next_sighting: usize,
     overheard: VecDeque<Verified<Report>>,
-    /// What was said in the current slot, by road: sums for the mean.
-    said: BTreeMap<(usize, u32), (f64, u32)>,
+    said: Said,
     /// Roads on which a danger was invented, by slot.
     invented: BTreeMap<u32, BTreeSet<usize>>,
     outcome: Outcome,
 }
 
-/// What drivers can learn.
-struct Known<'a> {
-    bench: &'a Bench,
-    slot: u32,
-}
-
-impl Public for Known<'_> {
-    fn published_kmh(&self, cell: Cell) -> Option<f64> {
-        let road = self.bench.state.road(cell, Kind::Speed)?;
-        Some(f64::from(road.value) * KMH)
-    }
-
-    fn heard(&self, cell: Cell) -> Option<f64> {
-        let road = self.bench.state.road(cell, Kind::Speed)?;
-        Some(f64::from(road.heard))
-    }
-
-    fn overheard_kmh(&self, road: usize) -> Option<f64> {
-        let (sum, count) = self.bench.said.get(&(road, self.slot))?;
-        Some(sum / f64::from(*count))
-    }
-
-    fn is_quarantined(&self, key: usize) -> bool {
-        self.bench.is_quarantined(key)
-    }
-}
-
 impl Bench {
-    fn new(scenario: &Scenario, from_ms: u64, seed: u64) -> Result<Self, BenchError> {
+    fn new(scenario: &Scenario, from_ms: u64, seed: u64) -> Result<Self, FoundingError> {
         let slot_ms = scenario.slot_ms();
-        let mut world = town::world(scenario, seed).map_err(|error| BenchError(error.to_string()))?;
-        let mut companies =
-            crew::muster(&scenario.fleet, world.vehicles.len(), Sensor::GRID, seed).map_err(BenchError)?;
-        let members = scenario.ledger.members;
-        crew::complete(
-            &mut world,
-            &mut companies,
-            &scenario.anchor,
-            members,
-            slot_ms,
-            seed,
-        )
-        .map_err(BenchError)?;
-        let count = world.vehicles.len();
-        let company_of = crew::company_of(&companies, count);
-        let keys: Vec<SecretKey> = (0..count)
-            .map(|index| SecretKey::from_seed("sim vehicle", index as u64))
-            .collect();
-        let units: Vec<SecretKey> = (0..members)
-            .map(|index| SecretKey::from_seed("sim member", index as u64))
-            .collect();
-        let addresses: Vec<_> = units.iter().map(SecretKey::address).collect();
-        let member = |(index, key): (usize, &SecretKey)| Member {
-            key: key.public(),
-            provider: format!("provider-{index}"),
-            power: 1,
-        };
-        let enrol = |(number, key): (usize, &SecretKey)| Enrolment {
-            key: key.public(),
-            group: crew::owner(&companies, company_of[number], number),
-            role: crew::role(&companies[company_of[number]], number, &addresses),
-        };
-        let genesis = Genesis {
-            chain: ChainId::new("sim").expect("three letters"),
-            time: Timestamp::from_millis(700_000_000_000),
-            members: Members::new(units.iter().enumerate().map(member).collect())
-                .map_err(|error| BenchError(error.to_string()))?,
-            access: Access::default(),
-            params: scenario.params().map_err(BenchError)?,
-            vehicles: keys.iter().enumerate().map(enrol).collect(),
-        };
-        let number = |(number, key): (usize, &SecretKey)| (key.key_id(), number);
-        let drivers = (0..count).map(|key| Driver::new(&companies[company_of[key]], key, seed));
+        let Founded {
+            world,
+            companies,
+            company_of,
+            keys,
+            ids,
+            member_keys,
+            genesis,
+        } = founding::found(scenario, seed)?;
+        let drivers = (0..keys.len()).map(|key| Driver::new(&companies[company_of[key]], key, seed));
         let outcome = Outcome::new(&companies, &company_of, world.roads.len());
         Ok(Self {
-            number_of: keys.iter().enumerate().map(number).collect(),
+            number_of: ids.iter().copied().zip(0..).collect(),
             drivers: drivers.collect(),
-            sequences: vec![0; count],
+            sequences: vec![0; keys.len()],
             road_of: (0..)
                 .zip(&world.roads)
                 .map(|(road, on)| (on.cell, road))
                 .collect(),
             state: State::genesis(&genesis),
-            unit: units.into_iter().next().expect("a member at least"),
+            unit: member_keys.into_iter().next().expect("a member at least"),
             slot_ms,
             from_ms,
             now_ms: 0,
             height: 0,
             next_sighting: 0,
             overheard: VecDeque::new(),
-            said: BTreeMap::new(),
+            said: Said::default(),
             invented: BTreeMap::new(),
             outcome,
             world,
             companies,
             company_of,
             keys,
+            ids,
             genesis,
         })
-    }
-
-    fn is_quarantined(&self, key: usize) -> bool {
-        let vehicle = self.state.vehicle(&self.keys[key].key_id());
-        vehicle.is_some_and(|vehicle| vehicle.quarantine.is_some())
     }
 
     fn block(&mut self) {
@@ -195,9 +126,13 @@ impl Bench {
             self.next_sighting += 1;
             let at = self.genesis.time.plus(sighting.at_ms);
             let slot = (sighting.at_ms / self.slot_ms) as u32;
-            let mut driver = self.drivers[sighting.vehicle].clone();
-            let deed = driver.look(&self.world, &sighting, at, &Known { bench: self, slot });
-            self.drivers[sighting.vehicle] = driver;
+            let known = Known {
+                state: &self.state,
+                said: &self.said,
+                ids: &self.ids,
+                slot,
+            };
+            let deed = self.drivers[sighting.vehicle].look(&self.world, &sighting, at, &known);
             match deed {
                 Deed::Nothing => {}
                 Deed::Again => {
@@ -209,8 +144,7 @@ impl Bench {
                     speed_kmh,
                     sensed,
                 } => {
-                    let said = self.said.entry((road, slot)).or_default();
-                    *said = (said.0 + speed_kmh, said.1 + 1);
+                    self.said.add(road, slot, speed_kmh);
                     reports.push(self.seal(sighting.vehicle, road, &sensed));
                 }
                 Deed::Warn { road, sensed } => {
@@ -236,7 +170,7 @@ impl Bench {
         }
         self.note_dangers();
         let begun = self.now_ms / self.slot_ms;
-        self.said.retain(|(_, slot), _| u64::from(*slot) + 1 >= begun);
+        self.said.forget_before(begun.saturating_sub(1));
         // Now and then: sealing costs, and so does reading through many unsealed changes.
         if self.height.is_multiple_of(6) {
             self.state.seal();
@@ -248,7 +182,7 @@ impl Bench {
         self.sequences[key] += 1;
         let report = Report {
             version: Report::VERSION,
-            vehicle: self.keys[key].key_id(),
+            vehicle: self.ids[key],
             sequence,
             sent_at: sensed.at,
             observations: vec![Observation {

@@ -151,10 +151,7 @@ impl Town<'_> {
                 published: published.get(&(slot, road)).copied(),
                 truth: self.world.truth.get(&(road, slot)).copied(),
                 free_flow_kmh: self.world.roads[road].free_flow_kmh,
-                plain_mean_kmh: self
-                    .said
-                    .get(&(road, slot))
-                    .map(|(sum, count)| sum / f64::from(*count)),
+                plain_mean_kmh: self.said.mean_kmh(road, slot),
             })
             .collect()
     }

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use milepost_incentives::State;
 use milepost_node::View;
 use milepost_obu::journal::Journal as _;
 use milepost_obu::outbox::Change;
@@ -15,37 +14,8 @@ use milepost_wire::time::Slot;
 use milepost_wire::{Cell, Kind, Output as LedgerOutput};
 
 use super::{Event, OVERHEARD_MAX, Town};
-use crate::driver::{Deed, Public};
-
-/// What drivers can learn.
-struct Known<'a, 't> {
-    town: &'a Town<'t>,
-    state: &'a State,
-    slot: u32,
-}
-
-impl Public for Known<'_, '_> {
-    fn published_kmh(&self, cell: Cell) -> Option<f64> {
-        let road = self.state.road(cell, Kind::Speed)?;
-        Some(f64::from(road.value) * 0.036)
-    }
-
-    fn heard(&self, cell: Cell) -> Option<f64> {
-        let road = self.state.road(cell, Kind::Speed)?;
-        Some(f64::from(road.heard))
-    }
-
-    fn overheard_kmh(&self, road: usize) -> Option<f64> {
-        let (sum, count) = self.town.said.get(&(road, self.slot))?;
-        Some(sum / f64::from(*count))
-    }
-
-    fn is_quarantined(&self, key: usize) -> bool {
-        let id = self.town.vehicles[key].vehicle.id();
-        let known = self.state.vehicle(&id);
-        known.is_some_and(|vehicle| vehicle.quarantine.is_some())
-    }
-}
+use crate::driver::Deed;
+use crate::known::Known;
 
 impl Town<'_> {
     pub(super) fn plan_sighting(&mut self, number: usize) {
@@ -58,14 +28,15 @@ impl Town<'_> {
         let sighting = self.world.sightings[number];
         let newest = self.newest.clone();
         let slot = (sighting.at_ms / self.scenario.slot_ms()) as u32;
-        let mut driver = self.vehicles[sighting.vehicle].driver.clone();
         let known = Known {
-            town: self,
             state: newest.state(),
+            said: &self.said,
+            ids: &self.ids,
             slot,
         };
-        let deed = driver.look(&self.world, &sighting, self.now(), &known);
-        self.vehicles[sighting.vehicle].driver = driver;
+        let now = self.now();
+        let driver = &mut self.vehicles[sighting.vehicle].driver;
+        let deed = driver.look(&self.world, &sighting, now, &known);
         match deed {
             Deed::Nothing => {}
             Deed::Warn { sensed, .. } => self.drive(sighting.vehicle, VehicleInput::Sensed(sensed)),
@@ -80,8 +51,7 @@ impl Town<'_> {
                 speed_kmh,
                 sensed,
             } => {
-                let said = self.said.entry((road, slot)).or_default();
-                *said = (said.0 + speed_kmh, said.1 + 1);
+                self.said.add(road, slot, speed_kmh);
                 self.drive(sighting.vehicle, VehicleInput::Sensed(sensed));
             }
         }
