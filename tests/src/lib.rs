@@ -21,8 +21,8 @@ mod wait;
 
 pub use chain::{Chain, Made};
 pub use consortium::{Consortium, Plan};
-pub use program::{Program, Said, end_within, repository};
-pub use ride::Ride;
+pub use program::{Program, Said, end_within, repository, verify};
+pub use ride::{Ride, observation};
 pub use turn::Turn;
 pub use vehicle::{Drive, Source, Vehicle};
 pub use wait::eventually;

@@ -64,6 +64,16 @@ impl Program {
     }
 }
 
+/// Audits a home, or a backup, offline.
+pub fn verify(home: &Path) -> Said {
+    Program::Rsu.run([
+        OsStr::new("verify"),
+        "--json".as_ref(),
+        "--home".as_ref(),
+        home.as_ref(),
+    ])
+}
+
 /// The project's own folder.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

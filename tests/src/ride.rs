@@ -4,6 +4,25 @@
 
 use std::fmt::Write;
 
+use milepost_wire::{Cell, Heading, Measure, Observation, Place, Speed};
+
+/// What one sees who drives so through Bologna.
+///
+/// # Panics
+///
+/// Never: the place is on the globe.
+pub fn observation() -> Observation {
+    let place = Place::from_degrees(44.494, 11.343).expect("on the globe");
+    let heading = Heading::from_degrees(90.0);
+    Observation {
+        cell: Cell::at(place, heading),
+        place,
+        heading,
+        age_ms: 0,
+        measure: Measure::Speed(Speed::from_m_per_s_clamped(13.9)),
+    }
+}
+
 /// Metres in a degree of latitude.
 const DEGREE_M: f64 = 111_320.0;
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use milepost_tests::{Consortium, Drive, Plan, Program, Ride, Said, Source};
+use milepost_tests::{Consortium, Drive, Plan, Program, Ride, Said, Source, verify};
 use rocksdb::{DB, IteratorMode, Options};
 
 /// Where in each file a byte is flipped, in percent.
@@ -108,10 +108,6 @@ fn drive(consortium: &Consortium) {
     for drive in drives {
         drive.finish(Duration::from_secs(60));
     }
-}
-
-fn verify(home: &Path) -> Said {
-    Program::Rsu.run(["verify", "--json", "--home", home.to_str().expect("UTF-8")])
 }
 
 /// Flips a bit at several places in each file that holds data; tells of those that verify let pass.

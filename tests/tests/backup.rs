@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use milepost_tests::{Consortium, Drive, Plan, Program, Ride, Said, Source, eventually};
+use milepost_tests::{Consortium, Drive, Plan, Ride, Said, Source, eventually, verify};
 
 const DRIVE_S: u32 = 30;
 /// How long some blocks may take on a busy machine.
@@ -31,11 +31,7 @@ fn a_member_is_saved_while_it_runs_and_comes_back_from_the_backup() {
     assert!(saved["height"].as_u64() >= Some(5), "{saved}");
     assert!(consortium.is_up(LOST));
     assert!(backup(&consortium, &out).ended_with(2).stderr.contains("already"));
-    let path = out.to_str().expect("a plain name");
-    let report = Program::Rsu
-        .run(["verify", "--json", "--home", path])
-        .ended_with(0)
-        .json();
+    let report = verify(&out).ended_with(0).json();
     assert_eq!(
         (&report["height"], &report["state_root"]),
         (&saved["height"], &saved["state_root"])
@@ -82,8 +78,7 @@ fn a_member_is_saved_while_it_runs_and_comes_back_from_the_backup() {
     }
     consortium.agree(consortium.all());
     consortium.stop_all();
-    let home = home.to_str().expect("a plain name");
-    let _ = Program::Rsu.run(["verify", "--home", home]).ended_with(0);
+    let _ = verify(&home).ended_with(0);
 }
 
 /// One byte of the middle of every table and log, one file at a time: none is restored.

@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use milepost_node::message::{PeerMessage, ProposedBody};
-use milepost_tests::{Consortium, Drive, Plan, Program, Ride, Source};
+use milepost_rsu::clock::wall;
+use milepost_tests::{Consortium, Drive, Plan, Ride, Source, observation, verify};
 use milepost_wire::topic::{self, Channel};
 use milepost_wire::{
-    Body, Cell, ChainId, Hash, Header, Heading, Height, Measure, Observation, Place, Report, SecretKey,
-    Sequence, Signed, SignedReport, Speed, Timestamp, encode,
+    Body, ChainId, Hash, Header, Height, Report, SecretKey, Sequence, Signed, SignedReport, encode,
 };
 use zenoh::Session;
 use zenoh::qos::CongestionControl;
@@ -72,11 +72,7 @@ async fn in_a_flood_of_forgeries_honest_reports_become_final() {
     consortium.agree(consortium.all());
     consortium.stop_all();
     // Replays the chain: every report in it is signed by its vehicle.
-    let home = consortium.home(0).to_str().expect("a plain path").to_owned();
-    let verified = Program::Rsu
-        .run(["verify", "--json", "--home", &home])
-        .ended_with(0)
-        .json();
+    let verified = verify(consortium.home(0)).ended_with(0).json();
     assert_eq!(verified["ok"], true, "{verified}");
     let honest = 2 * DRIVERS as u64 * (u64::from(seconds) + 2);
     assert!(
@@ -200,20 +196,8 @@ fn report(vehicle: milepost_wire::KeyId) -> Report {
         version: Report::VERSION,
         vehicle,
         sequence: Sequence(0),
-        sent_at: now(),
+        sent_at: wall(),
         observations: vec![observation(); 10],
-    }
-}
-
-fn observation() -> Observation {
-    let place = Place::from_degrees(44.494, 11.343).expect("on the globe");
-    let heading = Heading::from_degrees(90.0);
-    Observation {
-        cell: Cell::at(place, heading),
-        place,
-        heading,
-        age_ms: 0,
-        measure: Measure::Speed(Speed::from_m_per_s_clamped(13.9)),
     }
 }
 
@@ -223,7 +207,7 @@ fn junk_body(chain: &ChainId, proposer: milepost_wire::Address, height: Height, 
         version: Header::VERSION,
         chain: chain.clone(),
         height,
-        time: now(),
+        time: wall(),
         proposer,
         parent: Hash([1; 32]),
         transactions_root: Hash::ZERO,
@@ -239,11 +223,4 @@ fn junk_body(chain: &ChainId, proposer: milepost_wire::Address, height: Height, 
     };
     let block = milepost_wire::Block { header, body };
     encode(&PeerMessage::Body(ProposedBody { round: 0, block }))
-}
-
-fn now() -> Timestamp {
-    let unix = std::time::SystemTime::now()
-        .duration_since(std::time::SystemTime::UNIX_EPOCH)
-        .expect("it is later than 1970");
-    Timestamp::from_unix_millis(unix.as_millis() as u64)
 }

@@ -4,17 +4,18 @@
 //! intrusion is refused and counted under its reason, the members stay up and go on deciding, and honest
 //! vehicles are heard as before.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use milepost_node::message::{
     Acks, PeerMessage, Polka, Proposal, ProposedBody, RoundCertificate, RoundVote, Status, Vote,
 };
-use milepost_tests::{Consortium, Drive, Plan, Ride, Source, eventually};
+use milepost_rsu::clock::wall;
+use milepost_tests::{Consortium, Drive, Plan, Ride, Source, eventually, observation};
 use milepost_wire::topic::{self, Channel};
 use milepost_wire::vote::{self, Step};
 use milepost_wire::{
-    Address, Batch, Cell, ChainId, Hash, Heading, Height, Measure, Message, Observation, Place, Report,
-    SecretKey, Sequence, Signature, Signed, SignedReport, Speed, Timestamp, encode,
+    Address, Batch, ChainId, Hash, Height, Message, Observation, Place, Report, SecretKey, Sequence,
+    Signature, Signed, SignedReport, Timestamp, encode,
 };
 use zenoh::Session;
 use zenoh::qos::CongestionControl;
@@ -35,12 +36,12 @@ async fn forged_repeated_and_oversized_reports_are_refused_by_reason() {
 
     let honest = encode(&signed(report(&keys[0], 1), chain, &keys[0]));
     let future = Report {
-        sent_at: now().plus(60_000),
+        sent_at: wall().plus(60_000),
         ..report(&keys[0], 2)
     };
     let far_off = Report {
         observations: vec![Observation {
-            place: place(60.17, 24.94),
+            place: Place::from_degrees(60.17, 24.94).expect("on the globe"),
             ..observation()
         }],
         ..report(&keys[0], 3)
@@ -265,7 +266,7 @@ fn lies(chain: &ChainId, members: &[Address], next: Height) -> Vec<PeerMessage> 
     let batch = Batch {
         author: member,
         sequence: u64::MAX,
-        created_at: now(),
+        created_at: wall(),
         reports: vec![signed(report(&liar, 1), chain, &liar)],
     };
     let acks = Acks {
@@ -347,31 +348,9 @@ fn report(vehicle: &SecretKey, sequence: u64) -> Report {
         version: Report::VERSION,
         vehicle: vehicle.key_id(),
         sequence: Sequence(sequence),
-        sent_at: now(),
+        sent_at: wall(),
         observations: vec![observation()],
     }
-}
-
-fn observation() -> Observation {
-    let (place, heading) = (place(44.494, 11.343), Heading::from_degrees(90.0));
-    Observation {
-        cell: Cell::at(place, heading),
-        place,
-        heading,
-        age_ms: 0,
-        measure: Measure::Speed(Speed::from_m_per_s_clamped(13.9)),
-    }
-}
-
-fn place(lat: f64, lon: f64) -> Place {
-    Place::from_degrees(lat, lon).expect("on the globe")
-}
-
-fn now() -> Timestamp {
-    let unix = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .expect("it is later than 1970");
-    Timestamp::from_unix_millis(unix.as_millis() as u64)
 }
 
 /// Bytes that look like nothing, the same each time.

@@ -11,7 +11,7 @@ use milepost_node::snapshots::Snapshots;
 use milepost_node::store::{Rocks, Store};
 use milepost_rsu::clock;
 use milepost_rsu::home::Home;
-use milepost_tests::{Chain, Consortium, Plan, Program};
+use milepost_tests::{Chain, Consortium, Plan, verify};
 use milepost_wire::SecretKey;
 
 /// Blocks that the chain has before anybody joins.
@@ -52,11 +52,7 @@ fn a_fifth_unit_joins_a_chain_of_twenty_thousand_blocks_by_snapshot() {
     );
     assert!(consortium.agree(consortium.all()) > BLOCKS);
     consortium.stop_all();
-    let home = consortium.home(fifth).to_str().expect("a plain name");
-    let report = Program::Rsu
-        .run(["verify", "--json", "--home", home])
-        .ended_with(0)
-        .json();
+    let report = verify(consortium.home(fifth)).ended_with(0).json();
     assert_eq!(
         (&report["ok"], &report["from_height"]),
         (&true.into(), &joined["height"])

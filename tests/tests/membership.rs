@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use milepost_tests::{Consortium, Drive, Plan, Program, Ride, Source, eventually};
+use milepost_tests::{Consortium, Drive, Plan, Ride, Source, eventually, verify};
 use serde_json::Value;
 
 /// How long the vehicles drive, in seconds.
@@ -127,11 +127,7 @@ fn decide(consortium: &Consortium, proposal: &[&str], members: &[usize]) -> u64 
 fn verify_all(consortium: &Consortium) {
     let mut roots = BTreeSet::new();
     for nth in consortium.all() {
-        let home = consortium.home(nth).to_str().expect("a plain name");
-        let report = Program::Rsu
-            .run(["verify", "--json", "--home", home])
-            .ended_with(0)
-            .json();
+        let report = verify(consortium.home(nth)).ended_with(0).json();
         assert_eq!(
             (&report["ok"], &report["headers"]),
             (&true.into(), &report["height"])
