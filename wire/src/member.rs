@@ -110,9 +110,14 @@ impl Members {
         self.0.iter().map(|known| known.member.power).sum()
     }
 
+    /// The least power that is more than two thirds of all.
+    pub fn quorum(&self) -> u64 {
+        self.total_power() * 2 / 3 + 1
+    }
+
     /// Whether `power` is more than two thirds of all.
     pub fn is_quorum(&self, power: u64) -> bool {
-        u128::from(power) * 3 > u128::from(self.total_power()) * 2
+        power >= self.quorum()
     }
 
     /// What headers and light clients commit to.
@@ -188,6 +193,7 @@ mod tests {
         let members = Members::new((0..3).map(|seed| member(seed, 1)).collect()).expect("members");
         assert!(!members.is_quorum(2), "two of three is exactly two thirds");
         assert!(members.is_quorum(3));
+        assert_eq!(members.quorum(), 3);
     }
 
     #[test]

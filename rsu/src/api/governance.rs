@@ -29,11 +29,6 @@ pub(super) fn list(members: &Members, is_connected: impl Fn(Address) -> bool) ->
         .collect()
 }
 
-/// The power that decides.
-fn quorum(members: &Members) -> u64 {
-    members.total_power() * 2 / 3 + 1
-}
-
 pub(super) async fn members(served: State<Arc<Served>>) -> Json<Value> {
     let (view, readings) = (served.view(), served.readings());
     let is_connected = |id| id == served.me || readings.peers.contains(&id);
@@ -44,7 +39,7 @@ pub(super) async fn members(served: State<Arc<Served>>) -> Json<Value> {
         "votes": members.get(&served.me).is_some(),
         "members": list(members, is_connected),
         "power": members.total_power(),
-        "quorum": quorum(members),
+        "quorum": members.quorum(),
         "next": (following != members).then(|| json!({
             "height": view.height().next().next(),
             "members": list(following, is_connected),
@@ -91,7 +86,7 @@ pub(super) async fn proposals(served: State<Arc<Served>>) -> Json<Value> {
     Json(json!({
         "height": view.height(),
         "power": view.members().total_power(),
-        "quorum": quorum(view.members()),
+        "quorum": view.members().quorum(),
         "open": open,
         "scheduled": scheduled,
     }))

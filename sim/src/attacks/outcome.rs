@@ -3,7 +3,7 @@
 //! In: pay, errors and quarantines, as [`super::bench`] notes them. Out: [`Figures`], in comparison with the same town
 //! and seed without an attack.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -98,8 +98,10 @@ pub struct Outcome {
     paid_further: u64,
     /// What attackers' quarantines froze, in micro-tokens.
     frozen: u64,
+    /// Who ever was in quarantine, since which epoch under attack.
     ever: BTreeMap<usize, u32>,
-    now: BTreeMap<usize, bool>,
+    /// Who is.
+    held: BTreeSet<usize>,
     errors: Vec<(f64, u32)>,
     /// Invented dangers, and how many of them were on the map.
     invented: (u32, u32),
@@ -130,7 +132,7 @@ impl Outcome {
             paid_further: 0,
             frozen: 0,
             ever: BTreeMap::new(),
-            now: BTreeMap::new(),
+            held: BTreeSet::new(),
             errors: vec![(0.0, 0); roads],
             invented: (0, 0),
         }
@@ -148,14 +150,14 @@ impl Outcome {
 
     pub(super) fn quarantine(&mut self, key: usize, after: Option<u32>, frozen: u64) {
         self.ever.entry(key).or_insert(after.unwrap_or(0));
-        self.now.insert(key, true);
-        if self.attackers.contains(&key) || !self.honest.contains(&key) {
+        self.held.insert(key);
+        if !self.honest.contains(&key) {
             self.frozen += frozen;
         }
     }
 
     pub(super) fn release(&mut self, key: usize) {
-        self.now.insert(key, false);
+        self.held.remove(&key);
     }
 
     pub(super) fn err(&mut self, road: usize, error_kmh: f64) {
@@ -192,7 +194,7 @@ impl Outcome {
         let share = |keys: &[usize], of: &dyn Fn(&usize) -> bool| {
             keys.iter().filter(|key| of(key)).count() as f64 / keys.len().max(1) as f64
         };
-        let is_held = |key: &usize| self.now.get(key).copied().unwrap_or(false);
+        let is_held = |key: &usize| self.held.contains(key);
         let honest = self.honest.iter().map(|vehicle| {
             let paid = self.paid.get(vehicle).copied().unwrap_or(0);
             figures::tokens(paid)
