@@ -193,6 +193,7 @@ pub fn leap(home: &Home, config: &Config) -> Result<Option<Caught>, JoinError> {
 fn open(home: &Home, config: &Config, chain: &ChainId) -> Result<Session, JoinError> {
     let wrong = |error: zenoh::Error| JoinError::Zenoh(error.to_string());
     let settings = link::settings(config, home.folder(), chain).map_err(wrong)?;
+    std::thread::sleep(link::APART);
     zenoh::open(settings).wait().map_err(wrong)
 }
 

@@ -12,6 +12,7 @@
 //! Whatever is far larger than a report or a transaction may be is dropped at the link, before it is looked at.
 
 use std::path::Path;
+use std::time::Duration;
 
 use milepost_wire::link::{Station, TlsFiles};
 use milepost_wire::{ChainId, topic};
@@ -24,6 +25,13 @@ const MESSAGE_LEN_MAX: usize = 8 << 20;
 /// The largest message of a vehicle that reaches the unit. Reports and transactions are at most 4 kB: what is
 /// somewhat longer is refused and counted by the ear, what is much longer ends here.
 const VEHICLE_MESSAGE_LEN_MAX: usize = 16 << 10;
+
+/// How long a unit stays away before it links.
+///
+/// Zenoh 1.10's routers number those they know, give a number that became free to whoever comes next, and look at what
+/// has changed 100 ms later. A unit that comes within that time after another left, or after it left itself, may pass for
+/// the one that left: it is linked, and never told who listens and who is present.
+pub(crate) const APART: Duration = Duration::from_millis(500);
 
 /// Zenoh's settings for a unit of `chain` whose home is `home`.
 ///

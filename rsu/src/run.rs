@@ -123,6 +123,7 @@ pub async fn run(
         })?;
     let zenoh_error = |error: zenoh::Error| RunError::Zenoh(error.to_string());
     let settings = link::settings(config, home.folder(), &genesis.chain).map_err(zenoh_error)?;
+    tokio::time::sleep(link::APART).await;
     let session = zenoh::open(settings).await.map_err(zenoh_error)?;
     let handle = shell::start(
         session.clone(),
