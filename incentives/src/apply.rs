@@ -5,7 +5,8 @@
 //!
 //! The order is: what has fallen due by the block's time, in the order in which it fell due; the transactions,
 //! as listed; the reports, in an order of their own; at last, what the members have decided for the next block. So what is settled does not depend on how often blocks are
-//! made, nor on how a block lists its batches, and a vehicle can be enrolled and heard in one block.
+//! made, nor on how a block lists its batches, and a vehicle can be enrolled and heard in one block. What a listening unit
+//! passed on counts as its operator's.
 //!
 //! After a pause many slots and epochs may be due at once. The work is bounded by what was heard: slots without
 //! sightings cost nothing, and a run of empty epochs is closed as one.
@@ -34,7 +35,7 @@ pub struct BlockInput<'a> {
 /// What one roadside unit heard.
 #[derive(Clone, Copy, Debug)]
 pub struct HeardBatch<'a> {
-    /// The unit.
+    /// The unit: one that [`State::provider`] knows before the block, which is for the caller to see to.
     pub author: Address,
     /// What it heard; each was checked against its vehicle's key.
     pub reports: &'a [Verified<Report>],
@@ -52,11 +53,20 @@ impl State {
     pub fn apply(&mut self, block: &BlockInput<'_>) -> Vec<Output> {
         let now = self.time().max(block.time);
         self.open.clock.insert((), now);
+        // Who works for whom is as it was before the block, which is what the block was judged by.
+        let batches: Vec<_> = block
+            .batches
+            .iter()
+            .map(|batch| HeardBatch {
+                author: self.provider(&batch.author).unwrap_or(batch.author),
+                ..*batch
+            })
+            .collect();
         let mut outputs = self.settle_due(now);
         for transaction in block.transactions {
             outputs.extend(transact::transact(self, block.height, transaction));
         }
-        outputs.extend(hear::hear(self, now, block.batches));
+        outputs.extend(hear::hear(self, now, &batches));
         outputs.extend(proposal::end_block(self, block.height));
         outputs
     }

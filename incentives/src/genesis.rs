@@ -43,8 +43,8 @@ pub enum GenesisError {
     /// A vehicle's key that is none.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// A roadside sensor that nobody answers for.
-    #[error("the roadside sensor {sensor} is {operator}'s, who is no member")]
+    /// A roadside sensor or unit that nobody answers for.
+    #[error("the roadside sensor or unit {sensor} is {operator}'s, who is no member")]
     NoOperator {
         /// Which one.
         sensor: KeyId,

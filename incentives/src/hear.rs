@@ -102,7 +102,8 @@ fn hear_one(
     operator: Address,
     dangers: &mut Vec<hazard::Heard>,
 ) -> Outcome {
-    let Some(vehicle) = state.vehicle(&report.vehicle).filter(|vehicle| !vehicle.revoked) else {
+    let enrolled = state.vehicle(&report.vehicle);
+    let Some(vehicle) = enrolled.filter(|vehicle| !vehicle.revoked && !vehicle.role.is_unit()) else {
         return Outcome::NotEnrolled;
     };
     let quarantined = vehicle.quarantine.is_some();

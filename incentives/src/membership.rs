@@ -58,9 +58,11 @@ pub(crate) fn after(members: &Members, change: &Change) -> Result<Members, Unfit
         Change::RemoveMember { member } => drop(list.remove(place(member)?)),
         Change::SetPower { member, power } => list[place(member)?].power = *power,
         Change::SetKey { member, key } => list[place(member)?].key = *key,
-        Change::SetParams(_) | Change::SetAccess(_) | Change::Quarantine { .. } | Change::Release { .. } => {
-            return Ok(members.clone());
-        }
+        Change::SetParams(_)
+        | Change::SetAccess(_)
+        | Change::Quarantine { .. }
+        | Change::Release { .. }
+        | Change::Revoke { .. } => return Ok(members.clone()),
     }
     let changed = Members::new(list)?;
     if changed == *members {

@@ -17,7 +17,7 @@
 use milepost_wire::output::Output;
 use milepost_wire::state::{Charter, Ground, Proposal};
 use milepost_wire::time::Epoch;
-use milepost_wire::{Address, Change, Height, KeyId, Members, ProposalId, Role, Setting};
+use milepost_wire::{Address, Change, Height, KeyId, Members, ProposalId, Setting};
 
 use crate::membership::{self, Unfit, Verdict};
 use crate::misconduct;
@@ -174,7 +174,8 @@ fn check(state: &State, change: &Change) -> Result<(), Improper> {
             }
         }
         &Change::Quarantine { vehicle, .. } => {
-            let known = state.vehicle(&vehicle).filter(|known| !known.revoked);
+            let known = state.vehicle(&vehicle);
+            let known = known.filter(|known| !known.revoked && !known.role.is_unit());
             if known.ok_or(Improper::NotEnrolled(vehicle))?.quarantine.is_some() {
                 return Err(Improper::AsIs);
             }
@@ -183,6 +184,10 @@ fn check(state: &State, change: &Change) -> Result<(), Improper> {
             if !quarantine::is_reformed(state, &vehicle) {
                 return Err(Improper::NotReformed(vehicle));
             }
+        }
+        &Change::Revoke { vehicle } => {
+            let known = state.vehicle(&vehicle).filter(|known| !known.revoked);
+            known.ok_or(Improper::NotEnrolled(vehicle))?;
         }
     }
     Ok(())
@@ -290,6 +295,12 @@ fn enact(state: &mut State, height: Height, change: &Change, outputs: &mut Vec<O
             }
             outputs.extend(quarantine::lift(state, vehicle, now.epoch));
         }
+        &Change::Revoke { vehicle } => {
+            if state.vehicle(&vehicle).is_none_or(|known| known.revoked) {
+                return false;
+            }
+            state.revoke(vehicle);
+        }
         Change::SetParams(settings) => match changed_params(state, settings) {
             Ok(params) => state.params.insert((), params),
             Err(_) => return false,
@@ -325,14 +336,19 @@ fn rename(state: &mut State, from: Address, to: Address) {
         state.operators.remove(&from);
         state.operators.insert(to, operator);
     }
-    let sensors: Vec<_> = state
+    let own: Vec<_> = state
         .vehicles()
-        .filter(|(_, vehicle)| vehicle.role.operator() == Some(from))
+        .filter(|(_, vehicle)| vehicle.operator() == Some(from))
         .map(|(id, vehicle)| (*id, vehicle.clone()))
         .collect();
-    for (id, mut sensor) in sensors {
-        sensor.role = Role::Anchor { operator: to };
-        state.vehicles.insert(id, sensor);
+    for (id, mut vehicle) in own {
+        vehicle.role = vehicle.role.of(to);
+        vehicle.enrolled_by = vehicle.enrolled_by.map(|_| to);
+        if state.units.contains(&(from, id)) {
+            state.units.remove(&(from, id));
+            state.units.insert((to, id), ());
+        }
+        state.vehicles.insert(id, vehicle);
     }
     let served: Vec<_> = state
         .open

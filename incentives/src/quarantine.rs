@@ -50,9 +50,9 @@ pub(crate) fn impose(
     now: Moment,
 ) -> Option<Output> {
     let is_free = |state: &State| {
-        state
-            .vehicle(&id)
-            .is_some_and(|vehicle| !vehicle.revoked && vehicle.quarantine.is_none())
+        state.vehicle(&id).is_some_and(|vehicle| {
+            !vehicle.revoked && !vehicle.role.is_unit() && vehicle.quarantine.is_none()
+        })
     };
     if !is_free(state) {
         return None;

@@ -51,6 +51,8 @@ pub struct State {
     pub(crate) sentences: Table<Address, Sentence>,
     /// Each vehicle's account. It follows from the vehicles' keys, at a square root each, and is not stored.
     pub(crate) addresses: Table<KeyId, Address>,
+    /// Each operator's listening units that are not revoked. It follows from the vehicles, and is not stored.
+    pub(crate) units: Table<(Address, KeyId), ()>,
     pub(crate) open: Open,
 }
 
@@ -139,7 +141,7 @@ impl State {
                 .key
                 .address()
                 .expect("the genesis was validated, keys included");
-            state.enrol(enrolment, address, Height::ZERO);
+            state.enrol(enrolment, address, None, Height::ZERO);
         }
         state
     }
@@ -161,6 +163,7 @@ impl State {
             scheduled: Table::default(),
             sentences: Table::default(),
             addresses: Table::default(),
+            units: Table::default(),
             open: Open::default(),
         }
     }
@@ -186,6 +189,7 @@ impl State {
         self.scheduled.seal();
         self.sentences.seal();
         self.addresses.seal();
+        self.units.seal();
         self.open.clock.seal();
         self.open.sightings.seal();
         self.open.traces.seal();
@@ -221,12 +225,12 @@ impl State {
         self.accounts.iter()
     }
 
-    /// A vehicle or roadside sensor that is or was enrolled.
+    /// A vehicle, roadside sensor or listening unit that is or was enrolled.
     pub fn vehicle(&self, id: &KeyId) -> Option<&Vehicle> {
         self.vehicles.get(id)
     }
 
-    /// All vehicles and roadside sensors that are or were enrolled, in the order of their ids.
+    /// All vehicles, roadside sensors and listening units that are or were enrolled, in the order of their ids.
     pub fn vehicles(&self) -> impl Iterator<Item = (&KeyId, &Vehicle)> {
         self.vehicles.iter()
     }
@@ -307,6 +311,37 @@ impl State {
         self.members = members;
     }
 
+    /// For which member `author` makes batches: itself, or the one that enrolled it as a listening unit; nobody's batches
+    /// count but these.
+    pub fn provider(&self, author: &Address) -> Option<Address> {
+        if self.members.get(author).is_some() {
+            return Some(*author);
+        }
+        let unit = self.unit(author)?;
+        let operator = unit.role.operator()?;
+        self.members.get(&operator).map(|_| operator)
+    }
+
+    /// A listening unit that is not revoked.
+    pub fn unit(&self, address: &Address) -> Option<&Vehicle> {
+        let id = address.key_id();
+        let unit = self
+            .vehicle(&id)
+            .filter(|known| known.role.is_unit() && !known.revoked)?;
+        (self.vehicle_address(&id)? == *address).then_some(unit)
+    }
+
+    /// All listening units that are not revoked, in the order of their operators.
+    pub fn units(&self) -> impl Iterator<Item = (Address, KeyId)> {
+        self.units.iter().map(|(&unit, ())| unit)
+    }
+
+    /// How many listening units work for a member.
+    pub(crate) fn units_of(&self, operator: Address) -> usize {
+        let id = |byte| KeyId([byte; 8]);
+        self.units.range((operator, id(0))..=(operator, id(0xff))).count()
+    }
+
     /// When slot 0 and epoch 0 began.
     pub fn genesis_time(&self) -> Timestamp {
         self.genesis.time
@@ -357,12 +392,19 @@ impl State {
     }
 
     /// Enrols without asking who wants it.
-    pub(crate) fn enrol(&mut self, enrolment: &Enrolment, address: Address, height: Height) {
+    pub(crate) fn enrol(
+        &mut self,
+        enrolment: &Enrolment,
+        address: Address,
+        enrolled_by: Option<Address>,
+        height: Height,
+    ) {
         let params = self.params();
         let vehicle = Vehicle {
             key: enrolment.key,
             group: enrolment.group,
             role: enrolment.role,
+            enrolled_by,
             enrolled_at: height,
             revoked: false,
             standing: Standing {
@@ -378,10 +420,34 @@ impl State {
         };
         self.vehicles.insert(address.key_id(), vehicle);
         self.addresses.insert(address.key_id(), address);
+        if let Role::Unit { operator } = enrolment.role {
+            self.units.insert((operator, address.key_id()), ());
+        }
         let mut books = self.books();
         books.vehicles = books
             .vehicles
             .saturating_add(u32::from(enrolment.role == Role::Vehicle));
+        self.books.insert((), books);
+    }
+
+    /// Ends an enrolment for good, without asking who wants it; of what is not enrolled, nothing happens.
+    pub(crate) fn revoke(&mut self, id: KeyId) {
+        let enrolled = self.vehicle(&id).filter(|vehicle| !vehicle.revoked);
+        let Some(mut vehicle) = enrolled.cloned() else {
+            return;
+        };
+        vehicle.revoked = true;
+        let role = vehicle.role;
+        self.vehicles.insert(id, vehicle);
+        // It will not be heard again, so its replay window is not needed; every other vehicle's is kept for good.
+        self.open.traces.remove(&id);
+        self.open.false_claims.remove(&id);
+        self.open.absolved.remove(&id);
+        if let Role::Unit { operator } = role {
+            self.units.remove(&(operator, id));
+        }
+        let mut books = self.books();
+        books.vehicles = books.vehicles.saturating_sub(u32::from(role == Role::Vehicle));
         self.books.insert((), books);
     }
 

@@ -5,7 +5,7 @@
 
 use milepost_wire::member::MembersError;
 use milepost_wire::state::StateKey;
-use milepost_wire::{DecodeError, Hash, KeyId, Members, encode};
+use milepost_wire::{DecodeError, Hash, KeyId, Members, Role, encode};
 use wincode::config::DefaultConfig;
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -219,6 +219,11 @@ impl State {
         let address = vehicle.key.address().map_err(|_| LoadError::NotItsKey(id))?;
         if address.key_id() != id {
             return Err(LoadError::NotItsKey(id));
+        }
+        if let Role::Unit { operator } = vehicle.role
+            && !vehicle.revoked
+        {
+            self.units.insert((operator, id), ());
         }
         self.vehicles.insert(id, vehicle);
         self.addresses.insert(id, address);

@@ -6,13 +6,16 @@
 use milepost_wire::identity::KeyError;
 use milepost_wire::output::Output;
 use milepost_wire::transaction::{Action, Enrolment};
-use milepost_wire::{Address, Amount, Height, KeyId, Role, SignedReport, Transaction, Verified};
+use milepost_wire::{Address, Amount, Height, KeyId, SignedReport, Transaction, Verified};
 
 use crate::misconduct::{self, Acquittal};
 use crate::proposal::{self, Improper};
 use crate::quarantine::{self, Moment};
 use crate::state::{State, sum};
 use crate::vesting;
+
+/// The most listening units of one member that are not revoked.
+pub const UNITS_OF_ONE_MAX: usize = 16;
 
 /// Why the ledger refused a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,14 +46,25 @@ pub enum Rejected {
     /// Only members may do this.
     #[error("{0} is no member of the consortium")]
     NotAMember(Address),
-    /// A roadside sensor in another member's name.
-    #[error("{sender} cannot enrol a roadside sensor of {operator}")]
+    /// A roadside sensor or unit in another member's name.
+    #[error("{sender} cannot enrol a roadside sensor or unit of {operator}")]
     NotItsOperator {
         /// Who asks.
         sender: Address,
         /// In whose name.
         operator: Address,
     },
+    /// What another member enrolled, or nobody.
+    #[error("{sender} did not enrol {vehicle}, so it cannot revoke it alone: propose it to the members")]
+    NotItsToRevoke {
+        /// What is enrolled.
+        vehicle: KeyId,
+        /// Who asks.
+        sender: Address,
+    },
+    /// A member has as many listening units as it may.
+    #[error("{0} has {UNITS_OF_ONE_MAX} listening units: revoke one first")]
+    TooManyUnits(Address),
     /// Two reports that show no fraud, or not this vehicle's, or one that was dealt with.
     #[error("the reports are no proof against {0}")]
     NoProof(KeyId),
@@ -166,28 +180,28 @@ fn enrol(state: &mut State, sender: Address, enrolment: &Enrolment, height: Heig
     if let Some(operator) = enrolment.role.operator().filter(|&operator| operator != sender) {
         return Err(Rejected::NotItsOperator { sender, operator });
     }
+    if enrolment.role.is_unit() && state.units_of(sender) >= UNITS_OF_ONE_MAX {
+        return Err(Rejected::TooManyUnits(sender));
+    }
     let address = enrolment.key.address()?;
     if state.vehicles.contains(&address.key_id()) {
         return Err(Rejected::IdTaken(address.key_id()));
     }
-    state.enrol(enrolment, address, height);
+    state.enrol(enrolment, address, Some(sender), height);
     Ok(())
 }
 
+/// What a member asked for, it ends alone; what belongs to nobody, the members end together ([`Change::Revoke`]).
+///
+/// [`Change::Revoke`]: milepost_wire::Change::Revoke
 fn revoke(state: &mut State, sender: Address, id: KeyId) -> Result<(), Rejected> {
     require_member(state, sender)?;
-    let enrolled = state.vehicle(&id).filter(|vehicle| !vehicle.revoked).cloned();
-    let mut vehicle = enrolled.ok_or(Rejected::NotEnrolled(id))?;
-    vehicle.revoked = true;
-    let role = vehicle.role;
-    state.vehicles.insert(id, vehicle);
-    // It will not be heard again, so its replay window is not needed; every other vehicle's is kept for good.
-    state.open.traces.remove(&id);
-    state.open.false_claims.remove(&id);
-    state.open.absolved.remove(&id);
-    let mut books = state.books();
-    books.vehicles = books.vehicles.saturating_sub(u32::from(role == Role::Vehicle));
-    state.books.insert((), books);
+    let enrolled = state.vehicle(&id).filter(|vehicle| !vehicle.revoked);
+    let operator = enrolled.ok_or(Rejected::NotEnrolled(id))?.operator();
+    if operator != Some(sender) {
+        return Err(Rejected::NotItsToRevoke { vehicle: id, sender });
+    }
+    state.revoke(id);
     Ok(())
 }
 
@@ -218,7 +232,7 @@ fn require_member(state: &State, sender: Address) -> Result<(), Rejected> {
 mod tests {
     use super::*;
     use crate::testing::Town;
-    use milepost_wire::{PublicKey, SecretKey};
+    use milepost_wire::{PublicKey, Role, SecretKey};
 
     fn run(state: &mut State, key: &SecretKey, nonce: u64, action: Action) -> Result<(), Rejected> {
         let from = key.public();
@@ -302,9 +316,133 @@ mod tests {
         assert_eq!(run(&mut state, member, 0, enrol(member)), Ok(()));
         assert_eq!(state.books().vehicles, 1, "no vehicle");
         let vehicle = sensor.key_id();
-        assert_eq!(run(&mut state, other, 0, Action::Revoke { vehicle }), Ok(()));
+        assert!(matches!(
+            run(&mut state, other, 0, Action::Revoke { vehicle }),
+            Err(Rejected::NotItsToRevoke { .. })
+        ));
+        assert_eq!(run(&mut state, member, 1, Action::Revoke { vehicle }), Ok(()));
         assert_eq!(state.books().vehicles, 1);
         assert_eq!(state.check(), Ok(()));
+    }
+
+    fn unit(seed: u64, operator: &SecretKey) -> Action {
+        Action::Enrol(Enrolment {
+            key: SecretKey::from_seed("unit", seed).public(),
+            group: 0,
+            role: Role::Unit {
+                operator: operator.address(),
+            },
+        })
+    }
+
+    #[test]
+    fn a_member_has_up_to_sixteen_units_of_its_own() {
+        let town = Town::new(1);
+        let mut state = State::genesis(&town.genesis);
+        let [member, other] = [&town.members[0], &town.members[1]];
+        assert!(matches!(
+            run(&mut state, member, 0, unit(0, other)),
+            Err(Rejected::NotItsOperator { .. })
+        ));
+        let count = UNITS_OF_ONE_MAX as u64;
+        for nth in 0..count {
+            assert_eq!(run(&mut state, member, nth, unit(nth, member)), Ok(()));
+        }
+        assert_eq!(
+            run(&mut state, member, count, unit(count, member)),
+            Err(Rejected::TooManyUnits(member.address()))
+        );
+        assert_eq!(
+            run(&mut state, other, 0, unit(count, other)),
+            Ok(()),
+            "another's count for itself"
+        );
+        let vehicle = SecretKey::from_seed("unit", 3).key_id();
+        assert_eq!(run(&mut state, member, count, Action::Revoke { vehicle }), Ok(()));
+        assert_eq!(run(&mut state, member, count + 1, unit(99, member)), Ok(()));
+        assert_eq!(state.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_unit_works_for_its_operator_as_long_as_both_are_what_they_were() {
+        let town = Town::new(1);
+        let mut state = State::genesis(&town.genesis);
+        let member = &town.members[0];
+        let key = SecretKey::from_seed("unit", 5);
+        let author = key.address();
+        assert_eq!(state.provider(&author), None);
+        assert_eq!(state.provider(&member.address()), Some(member.address()));
+        assert_eq!(run(&mut state, member, 0, unit(5, member)), Ok(()));
+        assert_eq!(state.provider(&author), Some(member.address()));
+        let mut another = author;
+        another.0[0] ^= 1;
+        assert_eq!(another.key_id(), author.key_id());
+        assert_eq!(state.provider(&another), None, "of another key with this id");
+        assert_eq!(
+            state.provider(&town.keys[0].address()),
+            None,
+            "a vehicle is no unit"
+        );
+
+        let mut without = state.clone();
+        let rest = without.members().to_vec().into_iter();
+        let rest = rest.filter(|left| left.key != member.public()).collect();
+        without.set_members(milepost_wire::Members::new(rest).expect("three"));
+        assert_eq!(without.provider(&author), None, "its operator has no vote");
+
+        let vehicle = author.key_id();
+        assert_eq!(run(&mut state, member, 1, Action::Revoke { vehicle }), Ok(()));
+        assert_eq!(state.provider(&author), None);
+    }
+
+    #[test]
+    fn what_a_unit_hears_is_its_operators_share_and_what_it_says_itself_is_not_heard() {
+        use crate::{BlockInput, HeardBatch};
+        let town = Town::new(2);
+        let mut state = State::genesis(&town.genesis);
+        let (member, key) = (&town.members[2], SecretKey::from_seed("unit", 1));
+        assert_eq!(run(&mut state, member, 0, unit(1, member)), Ok(()));
+        let now = town.at(1_000);
+        let seen = || {
+            vec![crate::testing::seen(
+                crate::testing::cell(1),
+                0,
+                crate::testing::speed(1_000),
+            )]
+        };
+        let said = town.report(0, 1, now, seen());
+        let own = milepost_wire::Report {
+            vehicle: key.key_id(),
+            ..(*said).clone()
+        };
+        let own = milepost_wire::Signed::sign(own, &town.genesis.chain, &key);
+        let outputs = state.apply(&BlockInput {
+            height: Height(2),
+            time: now,
+            transactions: &[],
+            batches: &[HeardBatch {
+                author: key.address(),
+                reports: &[said, own],
+            }],
+        });
+        let receipts = outputs.iter().filter_map(|output| match output {
+            Output::Receipt(receipt) => Some((receipt.vehicle, receipt.outcome)),
+            _ => None,
+        });
+        use milepost_wire::output::Outcome;
+        let mut expected = vec![
+            (town.keys[0].key_id(), Outcome::Counted),
+            (key.key_id(), Outcome::NotEnrolled),
+        ];
+        expected.sort_by_key(|(vehicle, _)| *vehicle);
+        assert_eq!(receipts.collect::<Vec<_>>(), expected);
+        let operators: Vec<_> = state
+            .open
+            .sightings
+            .iter()
+            .map(|(_, sighting)| sighting.operator)
+            .collect();
+        assert_eq!(operators, [member.address()]);
     }
 
     #[test]
@@ -337,6 +475,20 @@ mod tests {
             run(&mut state, &town.keys[0], 0, revoke.clone()),
             Err(Rejected::NotAMember(_))
         ));
+        for other in &town.members[1..] {
+            assert!(matches!(
+                run(&mut state, other, 0, revoke.clone()),
+                Err(Rejected::NotItsToRevoke { .. })
+            ));
+        }
+        let vehicle = town.keys[0].key_id();
+        assert!(
+            matches!(
+                run(&mut state, member, 1, Action::Revoke { vehicle }),
+                Err(Rejected::NotItsToRevoke { .. })
+            ),
+            "what all began with is no one member's"
+        );
         assert_eq!(run(&mut state, member, 1, revoke.clone()), Ok(()));
         assert_eq!(
             run(&mut state, member, 2, revoke),

@@ -239,9 +239,8 @@ impl Replay {
                 .ok_or_else(|| format!("its batch {} is missing", named.digest))?;
             let author = self
                 .ledger
-                .members()
-                .point(&signed.message.author)
-                .ok_or("the author of a batch is no member")?;
+                .author(&signed.message.author)
+                .ok_or("the author of a batch is neither a member nor a member's unit")?;
             for report in &signed.message.reports {
                 let vehicle = report.message.vehicle;
                 if !self.keys.contains_key(&vehicle)
@@ -257,7 +256,7 @@ impl Replay {
             let batch = VerifiedBatch::verify(
                 signed,
                 self.ledger.chain(),
-                author,
+                &author,
                 |vehicle| keys.get(&vehicle).copied(),
                 |_| None,
             );

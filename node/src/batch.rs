@@ -31,6 +31,9 @@ pub enum BatchError {
         /// How many reports.
         found: usize,
     },
+    /// Nobody answers for its author here: it is no member, and no member's unit.
+    #[error("{0} is neither a member nor a member's unit")]
+    Stranger(Address),
     /// The author's signature is wrong.
     #[error("the batch is not signed by {0}")]
     Author(Address),

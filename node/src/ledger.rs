@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use k256::ecdsa::VerifyingKey;
 use milepost_incentives::{BlockInput, Genesis, HeardBatch, LoadError, State, Violation};
 use milepost_wire::batch::BatchRef;
 use milepost_wire::output::{self, Output};
@@ -186,6 +187,15 @@ impl Ledger {
         self.state.members()
     }
 
+    /// The curve point of whoever may author batches: a member, or a listening unit of one. Cost for a unit: a square root.
+    pub fn author(&self, author: &Address) -> Option<VerifyingKey> {
+        if let Some(point) = self.members().point(author) {
+            return Some(*point);
+        }
+        self.state.provider(author)?;
+        self.state.unit(author)?.key.verifying_key().ok()
+    }
+
     /// Who votes on the block after the next one. Already certain: what the next block decides takes force later.
     pub fn following(&self) -> &Members {
         &self.following
@@ -292,9 +302,9 @@ impl Ledger {
                     batch.digest
                 )));
             }
-            if self.members().get(&batch.author).is_none() {
+            if self.state.provider(&batch.author).is_none() {
                 return Err(Invalid::Body(format!(
-                    "the author {} of a batch is no member",
+                    "the author {} of a batch is neither a member nor a member's unit",
                     batch.author
                 )));
             }

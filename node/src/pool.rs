@@ -1,7 +1,8 @@
 //! What waits to be in a block?
 //!
 //! Batches that members acknowledged, and transactions. Both are bounded and refuse the newest when full: what
-//! is refused is offered again by whom it concerns. A batch is ready when members with more than two thirds of
+//! is refused is offered again by whom it concerns. Nobody fills it: batches are bounded for each provider, its units
+//! included, and transactions for each sender. A batch is ready when members with more than two thirds of
 //! the power say that they hold it, so that a proposer never waits for one that only its author has.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -16,7 +17,9 @@ use crate::ledger::{Contents, REPORTS_MAX};
 /// Batches and transactions that are not in a block yet.
 #[derive(Debug, Default)]
 pub struct Pool {
-    batches: BTreeMap<Hash, Arc<VerifiedBatch>>,
+    batches: BTreeMap<Hash, Waiting>,
+    /// How many of them are whose.
+    of_providers: BTreeMap<Address, usize>,
     /// In the order of arrival, each with how many blocks there had been.
     arrived: VecDeque<(Hash, u64)>,
     /// Blocks that were committed since the pool began.
@@ -30,6 +33,13 @@ pub struct Pool {
     transactions: BTreeMap<(Address, u64), Verified<Transaction>>,
 }
 
+/// A batch, and whose it counts as.
+#[derive(Debug)]
+struct Waiting {
+    provider: Address,
+    batch: Arc<VerifiedBatch>,
+}
+
 /// The pool is full, or the sender has as much waiting as it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the pool is full")]
@@ -38,6 +48,8 @@ pub struct Full;
 impl Pool {
     /// The most batches that wait: two minutes of four units at ten a second.
     pub const BATCHES_MAX: usize = 4800;
+    /// The most batches of one provider that wait: whoever sends more keeps nobody else's out.
+    pub const BATCHES_OF_ONE_MAX: usize = Self::BATCHES_MAX / 4;
     /// The most transactions that wait.
     pub const TRANSACTIONS_MAX: usize = 8192;
     /// The most transactions of one sender that wait.
@@ -47,20 +59,22 @@ impl Pool {
     /// The most digests whose acknowledgements, or whose being done, are remembered.
     const REMEMBERED_MAX: usize = 16_384;
 
-    /// Takes a batch; says whether it is new.
+    /// Takes a batch that counts as `provider`'s; says whether it is new.
     ///
     /// # Errors
     ///
-    /// [`Full`].
-    pub fn add_batch(&mut self, batch: Arc<VerifiedBatch>) -> Result<bool, Full> {
+    /// [`Full`], for all or for this provider.
+    pub fn add_batch(&mut self, provider: Address, batch: Arc<VerifiedBatch>) -> Result<bool, Full> {
         let digest = batch.digest();
         if self.batches.contains_key(&digest) || self.done.contains(&digest) {
             return Ok(false);
         }
-        if self.batches.len() >= Self::BATCHES_MAX {
+        let of_one = self.of_providers.get(&provider).copied().unwrap_or(0);
+        if self.batches.len() >= Self::BATCHES_MAX || of_one >= Self::BATCHES_OF_ONE_MAX {
             return Err(Full);
         }
-        self.batches.insert(digest, batch);
+        self.batches.insert(digest, Waiting { provider, batch });
+        self.of_providers.insert(provider, of_one + 1);
         self.arrived.push_back((digest, self.blocks));
         Ok(true)
     }
@@ -83,7 +97,19 @@ impl Pool {
 
     /// A batch that waits.
     pub fn batch(&self, digest: &Hash) -> Option<&Arc<VerifiedBatch>> {
-        self.batches.get(digest)
+        self.batches.get(digest).map(|waiting| &waiting.batch)
+    }
+
+    fn remove_batch(&mut self, digest: &Hash) {
+        let Some(Waiting { provider, .. }) = self.batches.remove(digest) else {
+            return;
+        };
+        if let Some(left) = self.of_providers.get_mut(&provider) {
+            *left -= 1;
+            if *left == 0 {
+                self.of_providers.remove(&provider);
+            }
+        }
     }
 
     /// Takes a transaction whose nonce is not used up, where `next_nonce` is the sender's next.
@@ -148,11 +174,16 @@ impl Pool {
         contents
     }
 
-    /// Forgets what a decided block holds, done or refused, batches that waited for too many, and transactions whose
-    /// nonce has passed.
-    pub fn committed(&mut self, body: &Body, next_nonce: impl Fn(&Address) -> u64) {
+    /// Forgets what a decided block holds, done or refused, batches that waited for too many, and those of authors that no
+    /// longer `count`: a block must not name them. And transactions whose nonce has passed.
+    pub fn committed(
+        &mut self,
+        body: &Body,
+        next_nonce: impl Fn(&Address) -> u64,
+        counts: impl Fn(&Address) -> bool,
+    ) {
         for batch in &body.batches {
-            self.batches.remove(&batch.digest);
+            self.remove_batch(&batch.digest);
             self.acks.remove(&batch.digest);
             if self.done.insert(batch.digest) {
                 self.done_order.push_back(batch.digest);
@@ -164,11 +195,16 @@ impl Pool {
             }
         }
         self.blocks += 1;
-        while let Some((digest, at)) = self.arrived.front()
+        while let Some(&(digest, at)) = self.arrived.front()
             && self.blocks - at > Self::WAITING_BLOCKS_MAX
         {
-            self.batches.remove(digest);
+            self.remove_batch(&digest);
             self.arrived.pop_front();
+        }
+        let strange = self.batches.iter();
+        let strange = strange.filter(|(_, waiting)| !counts(&waiting.batch.author()));
+        for digest in strange.map(|(digest, _)| *digest).collect::<Vec<_>>() {
+            self.remove_batch(&digest);
         }
         self.arrived
             .retain(|(digest, _)| self.batches.contains_key(digest));
@@ -189,7 +225,7 @@ impl Pool {
         let own = self
             .arrived
             .iter()
-            .filter_map(|(digest, _)| self.batches.get(digest))
+            .filter_map(|(digest, _)| self.batch(digest))
             .filter(|batch| batch.author() == *author);
         own.filter(|batch| !self.is_ready(&batch.digest(), members))
             .cloned()
@@ -211,6 +247,85 @@ impl Pool {
             .arrived
             .iter()
             .filter(move |(digest, _)| self.is_ready(digest, members));
-        ready.filter_map(|(digest, _)| self.batches.get(digest))
+        ready.filter_map(|(digest, _)| self.batch(digest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use milepost_wire::{Cell, ChainId, Heading, KeyId, Measure, Observation, Place, Report, Sequence};
+    use milepost_wire::{SecretKey, Signed, Speed, Timestamp};
+
+    fn batch(author: &SecretKey, sequence: u64) -> Arc<VerifiedBatch> {
+        let (chain, key) = (
+            ChainId::new("pool").expect("an id"),
+            SecretKey::from_seed("vehicle", 0),
+        );
+        let place = Place::from_degrees(44.494, 11.343).expect("on the globe");
+        let seen = Observation {
+            cell: Cell::at(place, Heading::UNAVAILABLE),
+            place,
+            heading: Heading::UNAVAILABLE,
+            age_ms: 0,
+            measure: Measure::Speed(Speed::from_cm_per_s(1_000).expect("a speed")),
+        };
+        let at = Timestamp::from_millis(700_000_000_000);
+        let report = Report {
+            version: Report::VERSION,
+            vehicle: KeyId::default(),
+            sequence: Sequence(sequence),
+            sent_at: at,
+            observations: vec![seen],
+        };
+        let reports = vec![Signed::sign(report, &chain, &key)];
+        Arc::new(VerifiedBatch::own(author, &chain, sequence, at, reports))
+    }
+
+    #[test]
+    fn one_provider_with_all_its_units_leaves_room_for_the_others() {
+        let [loud, unit, other] = [0, 1, 2].map(|seed| SecretKey::from_seed("author", seed));
+        let mut pool = Pool::default();
+        let taken = (0..Pool::BATCHES_OF_ONE_MAX as u64 + 10)
+            .filter(|&nth| {
+                let author = if nth % 2 == 0 { &loud } else { &unit };
+                pool.add_batch(loud.address(), batch(author, nth)).is_ok()
+            })
+            .count();
+        assert_eq!(taken, Pool::BATCHES_OF_ONE_MAX);
+        assert_eq!(pool.add_batch(other.address(), batch(&other, 0)), Ok(true));
+
+        // What a block took makes room.
+        let named = batch(&loud, 0);
+        let body = Body {
+            transactions: Vec::new(),
+            batches: vec![milepost_wire::batch::BatchRef {
+                digest: named.digest(),
+                author: named.author(),
+            }],
+        };
+        assert_eq!(pool.add_batch(loud.address(), batch(&loud, 100_000)), Err(Full));
+        pool.committed(&body, |_| 0, |_| true);
+        assert_eq!(pool.add_batch(loud.address(), batch(&loud, 100_000)), Ok(true));
+        assert_eq!(
+            pool.add_batch(loud.address(), named),
+            Ok(false),
+            "it was in a block"
+        );
+    }
+
+    #[test]
+    fn batches_of_whom_nobody_answers_for_any_more_leave() {
+        let (key, gone) = (
+            SecretKey::from_seed("author", 0),
+            SecretKey::from_seed("author", 1),
+        );
+        let mut pool = Pool::default();
+        for author in [&key, &gone] {
+            assert_eq!(pool.add_batch(key.address(), batch(author, 1)), Ok(true));
+        }
+        pool.committed(&Body::default(), |_| 0, |author| *author != gone.address());
+        assert!(pool.batch(&batch(&key, 1).digest()).is_some());
+        assert!(pool.batch(&batch(&gone, 1).digest()).is_none());
     }
 }

@@ -172,6 +172,15 @@ impl Shared {
         Some(point)
     }
 
+    /// The point of whoever may author batches.
+    fn author(&self, view: &View, author: Address) -> Option<VerifyingKey> {
+        if let Some(point) = view.members().point(&author) {
+            return Some(*point);
+        }
+        view.state().provider(&author)?;
+        self.point(view, author.key_id())
+    }
+
     fn known(&self, digest: &Hash) -> Option<Verified<Report>> {
         self.known
             .lock()
@@ -184,16 +193,16 @@ impl Shared {
     fn verify(&self, signed: SignedBatch) -> Result<Arc<VerifiedBatch>, BatchError> {
         let view = self.view();
         let author = signed.message.author;
-        let point = view.members().point(&author).ok_or(BatchError::Author(author))?;
+        let point = self.author(&view, author).ok_or(BatchError::Stranger(author))?;
         let verified = VerifiedBatch::verify(
             signed,
             &self.chain,
-            point,
+            &point,
             |vehicle| self.point(&view, vehicle),
             |digest| self.known(digest),
         );
         if let Err(error) = &verified
-            && !matches!(error, BatchError::Unknown { .. })
+            && !matches!(error, BatchError::Unknown { .. } | BatchError::Stranger(_))
         {
             self.counters.bad_batches.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(%error, "a batch is refused");

@@ -9,6 +9,7 @@
 //! | `GET /v1/accounts/{address}` | balance and nonce |
 //! | `GET /v1/vehicles?after=KEYID&limit=N` | enrolled vehicles, in the order of their key ids |
 //! | `GET /v1/vehicles/{keyid}` | a vehicle's record |
+//! | `GET /v1/units` | listening units, and for whom they work |
 //! | `GET /v1/explain/{keyid}/{epoch}` | a payment, line by line |
 //! | `GET /v1/members` | who votes, and who will |
 //! | `GET /v1/params` | the numbers of the rules, and the access policy |
@@ -86,6 +87,7 @@ pub fn router(served: Arc<Served>) -> Router {
         .route("/v1/vehicles", get(vehicles))
         .route("/v1/vehicles/{keyid}", get(vehicle))
         .route("/v1/explain/{keyid}/{epoch}", get(explain))
+        .route("/v1/units", get(governance::units))
         .route("/v1/members", get(governance::members))
         .route("/v1/params", get(governance::params))
         .route("/v1/proposals", get(governance::proposals))
@@ -126,7 +128,7 @@ async fn status(State(served): State<Arc<Served>>) -> Json<Value> {
         state
             .vehicles()
             .fold((0u64, 0u64), |(enrolled, quarantined), (_, vehicle)| {
-                let counts = u64::from(!vehicle.revoked);
+                let counts = u64::from(!vehicle.revoked && !vehicle.role.is_unit());
                 let held = u64::from(!vehicle.revoked && vehicle.quarantine.is_some());
                 (enrolled + counts, quarantined + held)
             });
@@ -390,6 +392,8 @@ fn describe_vehicle(id: KeyId, vehicle: &Vehicle) -> Value {
         "address": vehicle.key.address().ok(),
         "key": vehicle.key,
         "group": vehicle.group,
+        "role": vehicle.role,
+        "operator": vehicle.operator(),
         "enrolled_at": vehicle.enrolled_at,
         "revoked": vehicle.revoked,
         "reputation": fraction(u64::from(vehicle.standing.reputation())),

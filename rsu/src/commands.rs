@@ -8,6 +8,7 @@ pub(crate) mod join;
 pub(crate) mod quarantine;
 pub(crate) mod run;
 pub(crate) mod testnet;
+pub(crate) mod unit;
 pub(crate) mod vehicle;
 pub(crate) mod verify;
 

@@ -27,6 +27,10 @@ pub struct Config {
     pub inbox_max: usize,
     /// Messages whose signatures are checked together, at most.
     pub bundle_max: usize,
+    /// Whether reports that reach this unit are passed on to the units that it is linked to, as they are. Where not, the
+    /// others have them from its batches alone: half as much for a narrow link to carry, and a listening unit is paid for
+    /// all that it hears.
+    pub pass_reports_on: bool,
     /// Certificates for endpoints `tls/…`, PEM files below the home; absent where links are plain.
     pub tls: Option<TlsFiles>,
     /// How the ledger node goes on.
@@ -62,6 +66,7 @@ impl Default for Config {
             log: LogFormat::Text,
             inbox_max: 8_192,
             bundle_max: 256,
+            pass_reports_on: true,
             tls: None,
             node: milepost_node::Settings::default(),
             retention: milepost_node::keeper::Retention::default(),

@@ -54,7 +54,7 @@ pub(crate) fn settings(config: &Config, home: &Path, chain: &ChainId) -> zenoh::
         ("scouting/gossip/enabled", json!(false)),
         ("transport/link/tx/lease", json!(2000)),
         ("transport/link/rx/max_message_size", json!(MESSAGE_LEN_MAX)),
-        ("low_pass_filter", size_limits(chain)),
+        ("low_pass_filter", size_limits(chain, config.pass_reports_on)),
     ];
     let mut zenoh = zenoh::Config::default();
     if let Some(tls) = &config.tls {
@@ -69,14 +69,24 @@ pub(crate) fn settings(config: &Config, home: &Path, chain: &ChainId) -> zenoh::
     Ok(zenoh)
 }
 
-fn size_limits(chain: &ChainId) -> Value {
-    json!([{
+fn size_limits(chain: &ChainId, pass_reports_on: bool) -> Value {
+    let mut limits = vec![json!({
         "id": "vehicles' messages",
         "flows": ["ingress"],
         "messages": ["put", "query"],
         "key_exprs": topic::vehicle_puts(chain).into_iter().chain(topic::vehicle_asks(chain)).collect::<Vec<_>>(),
         "size_limit": VEHICLE_MESSAGE_LEN_MAX,
-    }])
+    })];
+    if !pass_reports_on {
+        limits.push(json!({
+            "id": "reports stay here",
+            "flows": ["egress"],
+            "messages": ["put"],
+            "key_exprs": [topic::reports(chain)],
+            "size_limit": 0,
+        }));
+    }
+    json!(limits)
 }
 
 /// Who may do what; what no rule allows is denied.
@@ -146,8 +156,13 @@ mod tests {
         let secured = Config {
             listen: vec!["tls/127.0.0.1:7447".into()],
             tls: Some(TlsFiles::in_folder(Path::new(""))),
-            ..plain
+            ..keeping
         };
+        let keeping = Config {
+            pass_reports_on: false,
+            ..plain.clone()
+        };
+        settings(&keeping, Path::new("home"), &chain).expect("reports that stay");
         let zenoh = settings(&secured, Path::new("/home/unit"), &chain).expect("secured links");
         let certificate = zenoh
             .get_json("transport/link/tls/listen_certificate")

@@ -15,6 +15,7 @@ use commands::join::Join;
 use commands::quarantine::Quarantine;
 use commands::run::Run;
 use commands::testnet::{Certificate, Testnet};
+use commands::unit::Unit;
 use commands::vehicle::Vehicle;
 use commands::verify::Verify;
 
@@ -65,6 +66,9 @@ enum Command {
     },
     /// Shows a vehicle's record, lists those that are enrolled, enrols one, or ends an enrolment.
     Vehicle(Vehicle),
+    /// Lists units that listen without a vote, lets one pass on what it hears, or ends that.
+    #[command(subcommand)]
+    Unit(Unit),
     /// Lists who votes, and who will.
     Members {
         #[command(flatten)]
@@ -122,6 +126,7 @@ fn execute(command: Command) -> Outcome {
         Command::Block { height, ask } => ask.show(&format!("/v1/blocks/{height}")),
         Command::Account { address, ask } => ask.show(&format!("/v1/accounts/{address}")),
         Command::Vehicle(command) => command.execute(),
+        Command::Unit(command) => command.execute(),
         Command::Members { ask } => ask.members(),
         Command::Params { ask } => ask.params(),
         Command::Proposals { ask } => ask.proposals(),

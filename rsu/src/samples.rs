@@ -38,6 +38,7 @@ pub(crate) fn vehicle(seed: u64) -> Vehicle {
         key: vehicle_key(seed).public(),
         group: seed,
         role: Role::Vehicle,
+        enrolled_by: None,
         enrolled_at: Height::ZERO,
         revoked: false,
         standing: Standing {

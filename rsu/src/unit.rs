@@ -223,6 +223,10 @@ impl Unit {
             .filter(|vehicle| vehicle.quarantine.is_none())
             .map_or(0, |vehicle| u64::from(vehicle.standing.reputation()));
         self.live.hear(now.wall, &report, weight);
+        if view.state().provider(&self.me).is_none() {
+            // Nobody would take its batches.
+            return;
+        }
         self.stopwatch.heard(now.mono_ms, report.vehicle, report.sequence);
         if let Some(report) = self.handoff.hear(now.mono_ms, report, members.iter().copied()) {
             self.enqueue(now, report);

@@ -422,6 +422,12 @@ fn panicked(log: &str) -> bool {
     })
 }
 
+/// An amount as the API tells it, in micro-tokens.
+pub fn micro(amount: &Value) -> Option<u64> {
+    let amount: milepost_wire::Amount = amount.as_str()?.parse().ok()?;
+    Some(amount.micro())
+}
+
 fn get(api: &str, path: &str) -> Option<Value> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(Duration::from_secs(5)))

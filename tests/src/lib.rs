@@ -20,7 +20,7 @@ mod vehicle;
 mod wait;
 
 pub use chain::{Chain, Made};
-pub use consortium::{Consortium, Plan};
+pub use consortium::{Consortium, Plan, micro};
 pub use program::{Program, Said, end_within, repository, verify};
 pub use ride::{Ride, observation};
 pub use turn::Turn;

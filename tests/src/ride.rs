@@ -48,6 +48,24 @@ impl Ride {
         .behind(10.0 * nth as f64)
     }
 
+    /// Six vehicles on two roads at two speeds, three on each: the fewest that can vouch for one another, and for whom the
+    /// other road is news. Neither speed is what a road that nobody spoke of is taken to have: what is paid is news.
+    pub fn two_roads() -> Vec<Self> {
+        let fast = Self {
+            speed_m_s: 20.0,
+            ..Self::in_line(0)
+        };
+        let slow = Self {
+            lat: fast.lat + 0.01,
+            speed_m_s: 6.9,
+            ..fast
+        };
+        [fast, slow]
+            .into_iter()
+            .flat_map(|road| (0..3).map(move |nth| road.behind(8.0 * f64::from(nth))))
+            .collect()
+    }
+
     /// The same road, so many metres further back.
     #[must_use]
     pub fn behind(self, metres: f64) -> Self {

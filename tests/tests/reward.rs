@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use milepost_tests::{Consortium, Plan, Program, Ride, Said, Source, Vehicle, eventually};
+use milepost_tests::{Consortium, Plan, Program, Ride, Said, Source, Vehicle, eventually, micro};
 use serde_json::Value;
 
 /// How long the vehicles drive, in seconds: two epochs and a bit.
@@ -33,20 +33,7 @@ fn a_report_becomes_a_balance_that_its_vehicle_can_explain_and_spend() {
 
 /// All vehicles drive at once; each must hear that all its reports count.
 fn drive(consortium: &Consortium) {
-    // Neither speed is what a road that nobody spoke of is taken to have: what is paid is news.
-    let fast = Ride {
-        speed_m_s: 20.0,
-        ..Ride::in_line(0)
-    };
-    let slow = Ride {
-        lat: fast.lat + 0.01,
-        speed_m_s: 6.9,
-        ..fast
-    };
-    let rides: Vec<Ride> = [fast, slow]
-        .into_iter()
-        .flat_map(|road| (0..3).map(move |nth| road.behind(8.0 * f64::from(nth))))
-        .collect();
+    let rides = Ride::two_roads();
     let trace = consortium.folder().join("town.fcd.xml");
     std::fs::write(&trace, Ride::fcd(&rides, DRIVE_S)).expect("the testnet's folder can be written");
     let drives: Vec<_> = (0..rides.len())
@@ -146,10 +133,4 @@ fn supply(consortium: &Consortium) {
     let status = consortium.get(0, "/v1/status").expect("member 0 answers");
     let amount = |name: &str| micro(&status["supply"][name]).expect("an amount");
     assert_eq!(amount("minted") - amount("burned"), amount("held"), "{status}");
-}
-
-/// An amount in micro-tokens.
-fn micro(amount: &Value) -> Option<u64> {
-    let amount: milepost_wire::Amount = amount.as_str()?.parse().ok()?;
-    Some(amount.micro())
 }

@@ -13,7 +13,7 @@ use crate::{Address, Hash, Timestamp};
 /// Reports that one unit heard.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct Batch {
-    /// The unit that heard them.
+    /// The unit that heard them: a member, or a listening unit that a member enrolled.
     pub author: Address,
     /// The author's own count of its batches.
     pub sequence: u64,

@@ -79,6 +79,11 @@ pub enum Change {
         /// Which one.
         vehicle: KeyId,
     },
+    /// Ends an enrolment for good, whoever asked for it.
+    Revoke {
+        /// Whose.
+        vehicle: KeyId,
+    },
 }
 
 /// One number of the rules, by the name that it has in `genesis.json`; a number within another is `speed.near`, or

@@ -75,7 +75,7 @@ pub struct Books {
     pub carry: Amount,
     /// Merkle root of (address, cumulative amount), in OpenZeppelin's standard format, as of the last epoch.
     pub payout_root: Hash,
-    /// Vehicles enrolled and not revoked; roadside sensors are not counted.
+    /// Vehicles enrolled and not revoked; roadside sensors and listening units are not counted.
     pub vehicles: u32,
 }
 
@@ -134,7 +134,7 @@ pub struct Operator {
     pub standing: Standing,
 }
 
-/// An enrolled vehicle, or roadside sensor.
+/// An enrolled vehicle, roadside sensor or listening unit.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
 pub struct Vehicle {
     /// Its key.
@@ -143,6 +143,8 @@ pub struct Vehicle {
     pub group: u64,
     /// What it is.
     pub role: Role,
+    /// The member that asked for it, and may end it; nobody where it is in the genesis.
+    pub enrolled_by: Option<Address>,
     /// Since when.
     pub enrolled_at: Height,
     /// Whether its enrolment has ended for good.
@@ -176,6 +178,11 @@ pub struct Vesting {
 }
 
 impl Vehicle {
+    /// The member that answers for it, where one does.
+    pub fn operator(&self) -> Option<Address> {
+        self.role.operator().or(self.enrolled_by)
+    }
+
     /// How much of the unvested pay is let go by the beginning of epoch `now`. In quarantine, nothing is.
     pub fn vested(&self, now: Epoch) -> Amount {
         if self.quarantine.is_some() {

@@ -17,9 +17,9 @@ pub enum Action {
         /// How many.
         amount: Amount,
     },
-    /// Admits a vehicle, or a roadside sensor of the sender's own. Members alone may ask.
+    /// Admits a vehicle, or a roadside sensor or listening unit of the sender's own. Members alone may ask.
     Enrol(Enrolment),
-    /// Ends an enrolment for good. Members alone may ask.
+    /// Ends an enrolment for good. The member that asked for it alone may ask.
     Revoke {
         /// Which one.
         vehicle: KeyId,
@@ -82,19 +82,40 @@ pub enum Role {
         /// The member that owns it.
         operator: Address,
     },
+    /// A roadside unit without a vote. It says nothing of its own: it passes on what it hears, in batches that count as
+    /// its operator's.
+    Unit {
+        /// The member that it works for.
+        operator: Address,
+    },
 }
 
 impl Role {
-    /// The owner, where it is a roadside sensor.
+    /// The owner, where it is a roadside sensor or a unit.
     pub const fn operator(&self) -> Option<Address> {
         match self {
             Self::Vehicle => None,
-            Self::Anchor { operator } => Some(*operator),
+            Self::Anchor { operator } | Self::Unit { operator } => Some(*operator),
         }
+    }
+
+    /// The same of another owner; a vehicle stays a vehicle.
+    #[must_use]
+    pub const fn of(self, operator: Address) -> Self {
+        match self {
+            Self::Vehicle => Self::Vehicle,
+            Self::Anchor { .. } => Self::Anchor { operator },
+            Self::Unit { .. } => Self::Unit { operator },
+        }
+    }
+
+    /// Whether it is a unit without a vote.
+    pub const fn is_unit(&self) -> bool {
+        matches!(self, Self::Unit { .. })
     }
 }
 
-/// The admission of a vehicle or a roadside sensor.
+/// The admission of a vehicle, a roadside sensor or a listening unit.
 #[derive(
     Clone,
     Copy,

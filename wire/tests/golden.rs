@@ -124,7 +124,7 @@ fn batch_ref() -> BatchRef {
     }
 }
 
-fn transactions() -> [(&'static str, Transaction); 11] {
+fn transactions() -> [(&'static str, Transaction); 13] {
     let actions = [
         (
             "transfer",
@@ -204,6 +204,25 @@ fn transactions() -> [(&'static str, Transaction); 11] {
             },
         ),
         ("blame", Action::Blame(equivocation())),
+        (
+            "enrol_unit",
+            Action::Enrol(Enrolment {
+                key: SecretKey::from_seed("golden unit", 0).public(),
+                group: 0,
+                role: Role::Unit {
+                    operator: member_key(0).address(),
+                },
+            }),
+        ),
+        (
+            "propose_revoke",
+            Action::Propose {
+                change: Change::Revoke {
+                    vehicle: vehicle_key().key_id(),
+                },
+                from: Height(9),
+            },
+        ),
     ];
     let mut nonce = 0;
     actions.map(|(name, action)| {
@@ -611,6 +630,7 @@ fn parts() -> impl Iterator<Item = (String, Vec<u8>)> {
         key: vehicle_key().public(),
         group: 12,
         role: Role::Vehicle,
+        enrolled_by: Some(member_key(0).address()),
         enrolled_at: Height(3),
         revoked: false,
         standing: Standing {

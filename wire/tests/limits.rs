@@ -212,6 +212,7 @@ fn a_value_of_the_state_has_room() {
         key: KEY,
         group: u64::MAX,
         role: Role::Anchor { operator: ADDRESS },
+        enrolled_by: Some(ADDRESS),
         enrolled_at: Height(u64::MAX),
         revoked: true,
         standing: Standing {
@@ -235,7 +236,7 @@ fn a_value_of_the_state_has_room() {
         earned: Amount::from_micro(u64::MAX),
     };
     let bytes = encode(&vehicle);
-    assert_eq!(bytes.len(), 146);
+    assert_eq!(bytes.len(), 167);
     assert_eq!(
         decode_within::<Vehicle>(&bytes, "vehicle", StateKey::VALUE_LEN_MAX),
         Ok(vehicle)

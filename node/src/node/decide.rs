@@ -230,7 +230,8 @@ impl<S: Store> Node<S> {
         self.fetching = None;
         let view = self.view.clone();
         let next_nonce = |sender: &Address| view.state().account(sender).nonce;
-        self.pool.committed(&block.body, next_nonce);
+        let counts = |author: &Address| view.state().provider(author).is_some();
+        self.pool.committed(&block.body, next_nonce, counts);
         self.drop_evidence();
         self.broadcast_status();
         self.outputs.push(Output::Committed(view.clone()));

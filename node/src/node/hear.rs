@@ -227,9 +227,9 @@ impl<S: Store> Node<S> {
     }
 
     pub(super) fn take_batch(&mut self, batch: Arc<VerifiedBatch>) -> Result<(), Fatal> {
-        if self.members().get(&batch.author()).is_none() {
+        let Some(provider) = self.ledger().state().provider(&batch.author()) else {
             return Ok(());
-        }
+        };
         let digest = batch.digest();
         let needed = self
             .deciding
@@ -239,7 +239,7 @@ impl<S: Store> Node<S> {
         if needed {
             self.deciding.batches.insert(digest, batch.clone());
         }
-        match self.pool.add_batch(batch.clone()) {
+        match self.pool.add_batch(provider, batch.clone()) {
             // Whoever sends it again has not heard that it is here.
             Ok(new) => {
                 if new {

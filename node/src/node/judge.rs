@@ -129,14 +129,14 @@ impl<S: Store> Node<S> {
     }
 
     pub(super) fn verify(&self, signed: SignedBatch) -> Option<Arc<VerifiedBatch>> {
-        let author = self.members().point(&signed.message.author)?;
+        let author = self.ledger().author(&signed.message.author)?;
         let state = self.ledger().state();
         let key = |vehicle| {
             state
                 .vehicle(&vehicle)
                 .and_then(|vehicle| vehicle.key.verifying_key().ok())
         };
-        VerifiedBatch::verify(signed, self.ledger().chain(), author, key, |_| None)
+        VerifiedBatch::verify(signed, self.ledger().chain(), &author, key, |_| None)
             .ok()
             .map(Arc::new)
     }

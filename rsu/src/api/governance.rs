@@ -1,6 +1,6 @@
 //! What have the members decided, and what is before them?
 //!
-//! Answers from the newest ledger: who votes, the numbers of the rules, proposals that are open and changes that are
+//! Answers from the newest ledger: who votes, who listens for whom, the numbers of the rules, proposals that are open and changes that are
 //! decided and not yet in force. Bounded by the ledger's own limits: so many members, so many open proposals each.
 
 use std::sync::Arc;
@@ -37,6 +37,7 @@ pub(super) async fn members(served: State<Arc<Served>>) -> Json<Value> {
         "height": view.height(),
         "id": served.me,
         "votes": members.get(&served.me).is_some(),
+        "works_for": view.state().provider(&served.me),
         "members": list(members, is_connected),
         "power": members.total_power(),
         "quorum": members.quorum(),
@@ -45,6 +46,27 @@ pub(super) async fn members(served: State<Arc<Served>>) -> Json<Value> {
             "members": list(following, is_connected),
         })),
     }))
+}
+
+pub(super) async fn units(served: State<Arc<Served>>) -> Json<Value> {
+    let (view, readings) = (served.view(), served.readings());
+    let state = view.state();
+    let units: Vec<Value> = state
+        .units()
+        .filter_map(|(operator, id)| {
+            let (unit, address) = (state.vehicle(&id)?, state.vehicle_address(&id)?);
+            Some(json!({
+                "id": id,
+                "address": address,
+                "key": unit.key,
+                "operator": operator,
+                "provider": state.members().get(&operator).map(|member| &member.provider),
+                "enrolled_at": unit.enrolled_at,
+                "connected": address == served.me || readings.peers.contains(&address),
+            }))
+        })
+        .collect();
+    Json(json!({ "height": view.height(), "units": units }))
 }
 
 pub(super) async fn params(served: State<Arc<Served>>) -> Json<Value> {

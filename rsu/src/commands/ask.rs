@@ -97,6 +97,26 @@ impl Ask {
         })
     }
 
+    pub(crate) fn units(&self) -> Outcome {
+        self.answer("/v1/units", |answer| {
+            let line = |unit: &Value| {
+                let connected = if unit["connected"] == true {
+                    "connected"
+                } else {
+                    "absent"
+                };
+                format!(
+                    "{}  {}  for {} {connected}\n",
+                    plain(&unit["id"]),
+                    plain(&unit["address"]),
+                    plain(&unit["operator"]),
+                )
+            };
+            let units = answer["units"].as_array().into_iter().flatten();
+            Ok(units.map(line).collect())
+        })
+    }
+
     pub(crate) fn proposals(&self) -> Outcome {
         self.answer("/v1/proposals", |answer| {
             let mut text = String::new();
@@ -191,6 +211,7 @@ fn change(value: &Value) -> String {
         }
         Ok(Change::Quarantine { vehicle, evidence }) => format!("quarantine {vehicle}, evidence {evidence}"),
         Ok(Change::Release { vehicle }) => format!("release {vehicle}"),
+        Ok(Change::Revoke { vehicle }) => format!("revoke {vehicle}"),
         // Short enough as it is, or newer than this program.
         _ => value.to_string(),
     }

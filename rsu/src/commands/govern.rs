@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 use milepost_rsu::submit::{Done, Signer, Standing};
-use milepost_wire::{Access, Action, Address, Change, Height, Member, ProposalId, PublicKey, Setting};
+use milepost_wire::{Access, Action, Address, Change, Height, KeyId, Member, ProposalId, PublicKey, Setting};
 use serde_json::json;
 
 use super::{Outcome, Sign};
@@ -56,6 +56,13 @@ pub(crate) enum Propose {
         /// NAME=NUMBER, such as reporters_needed=4 or speed.near=150. Several are set together or not at all.
         #[arg(required = true, value_name = "NAME=NUMBER")]
         settings: Vec<Given>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// End an enrolment for good, whoever asked for it: of a vehicle, a roadside sensor or a listening unit.
+    Revoke {
+        /// Whose: 16 hexadecimal digits.
+        vehicle: KeyId,
         #[command(flatten)]
         how: How,
     },
@@ -130,6 +137,7 @@ impl Propose {
                 let settings = settings.into_iter().map(|Given(setting)| setting);
                 (Change::SetParams(settings.collect()), how)
             }
+            Self::Revoke { vehicle, how } => (Change::Revoke { vehicle }, how),
             Self::SetAccess { access, how } => (Change::SetAccess(access.into()), how),
         };
         propose(&how.sign, change, Height(how.at))

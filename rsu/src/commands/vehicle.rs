@@ -48,7 +48,7 @@ enum Command {
         #[command(flatten)]
         sign: Sign,
     },
-    /// Ends an enrolment for good.
+    /// Ends an enrolment for good, where this member asked for it. What others enrolled, or the genesis: `propose revoke`.
     Revoke {
         /// Which: 16 hexadecimal digits.
         keyid: KeyId,
@@ -94,7 +94,7 @@ impl Vehicle {
     }
 }
 
-fn tell(sign: &Sign, vehicle: KeyId, what: &str, done: Done) -> Outcome {
+pub(super) fn tell(sign: &Sign, vehicle: KeyId, what: &str, done: Done) -> Outcome {
     if sign.json {
         println!(
             "{}",

@@ -136,7 +136,8 @@ pub fn batch_ref() -> impl Strategy<Value = BatchRef> {
 pub fn role() -> impl Strategy<Value = Role> {
     prop_oneof![
         Just(Role::Vehicle),
-        address().prop_map(|operator| Role::Anchor { operator })
+        address().prop_map(|operator| Role::Anchor { operator }),
+        address().prop_map(|operator| Role::Unit { operator })
     ]
 }
 
@@ -161,6 +162,7 @@ pub fn change() -> impl Strategy<Value = Change> {
         access.prop_map(Change::SetAccess),
         (key_id(), hash()).prop_map(|(vehicle, evidence)| Change::Quarantine { vehicle, evidence }),
         key_id().prop_map(|vehicle| Change::Release { vehicle }),
+        key_id().prop_map(|vehicle| Change::Revoke { vehicle }),
     ]
 }
 
@@ -599,17 +601,26 @@ pub fn vehicle() -> impl Strategy<Value = Vehicle> {
         public_key(),
         any::<[u64; 4]>(),
         vesting(),
-        role(),
+        (role(), prop::option::of(address())),
         any::<bool>(),
         standing(),
         prop::option::of(quarantine),
     )
         .prop_map(
-            |(key, [group, height, unvested, earned], vesting, role, revoked, standing, quarantine)| {
+            |(
+                key,
+                [group, height, unvested, earned],
+                vesting,
+                (role, enrolled_by),
+                revoked,
+                standing,
+                quarantine,
+            )| {
                 Vehicle {
                     key,
                     group,
                     role,
+                    enrolled_by,
                     enrolled_at: Height(height),
                     revoked,
                     standing,
