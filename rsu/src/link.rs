@@ -153,16 +153,16 @@ mod tests {
         let chain = ChainId::new("test").expect("four letters");
         let plain = Config::default();
         settings(&plain, Path::new("home"), &chain).expect("plain links");
-        let secured = Config {
-            listen: vec!["tls/127.0.0.1:7447".into()],
-            tls: Some(TlsFiles::in_folder(Path::new(""))),
-            ..keeping
-        };
         let keeping = Config {
             pass_reports_on: false,
             ..plain.clone()
         };
         settings(&keeping, Path::new("home"), &chain).expect("reports that stay");
+        let secured = Config {
+            listen: vec!["tls/127.0.0.1:7447".into()],
+            tls: Some(TlsFiles::in_folder(Path::new(""))),
+            ..keeping
+        };
         let zenoh = settings(&secured, Path::new("/home/unit"), &chain).expect("secured links");
         let certificate = zenoh
             .get_json("transport/link/tls/listen_certificate")
