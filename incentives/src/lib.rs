@@ -65,7 +65,7 @@ pub use genesis::{Genesis, GenesisError};
 pub use misconduct::Acquittal;
 pub use params::{Params, ParamsError};
 pub use payout_tree::PayoutTree;
-pub use proposal::Improper;
+pub use proposal::{Improper, OF_ONE_MAX as OPEN_PROPOSALS_MAX};
 pub use state::{State, Violation};
 pub use store::LoadError;
 pub use transact::Rejected;

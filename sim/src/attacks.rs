@@ -18,14 +18,16 @@ pub mod table;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::mpsc;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use self::outcome::{Figure, Figures, Outcome, median};
-use self::plan::{ATTACKS, Attack, Bound, PERCENTS, Setting};
+use self::plan::{ATTACKS, Attack, Bound, PERCENTS, Setting, Target, Town};
+use crate::junit::{Case, Failure, Suite};
 use crate::progress;
 use crate::scenario::Scenario;
 
@@ -59,6 +61,9 @@ pub struct Options {
     /// Prints the table in Markdown.
     #[arg(long)]
     pub markdown: bool,
+    /// Writes every target and what was found into this file, as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
     /// Prints the scenario of each attack, and plays nothing.
     #[arg(long)]
     pub show: bool,
@@ -79,6 +84,41 @@ pub struct Row {
     pub missed: Vec<String>,
     /// How many targets there were.
     pub targets: usize,
+    /// Each of them.
+    #[serde(skip)]
+    pub checks: Vec<Check>,
+}
+
+/// A target, and what was found.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// What must hold.
+    pub target: Target,
+    /// The median; absent where it was not measured.
+    pub found: Option<f64>,
+}
+
+impl Check {
+    /// What must hold, in words.
+    pub fn wanted(&self) -> String {
+        let name = self.target.figure.name();
+        match self.target.bound {
+            Bound::Min(least) => format!("{name} at least {least}"),
+            Bound::Max(most) => format!("{name} at most {most}"),
+        }
+    }
+
+    /// What was found instead; `None` where it holds.
+    pub fn missed(&self) -> Option<String> {
+        let Some(found) = self.found else {
+            return Some(format!("{}: not measured", self.target.figure.name()));
+        };
+        let is_met = match self.target.bound {
+            Bound::Min(least) => found >= least,
+            Bound::Max(most) => found <= most,
+        };
+        (!is_met).then(|| format!("{}, is {}", self.wanted(), table::number(found)))
+    }
 }
 
 /// The town without an attack.
@@ -134,6 +174,10 @@ pub fn command(options: &Options) -> anyhow::Result<bool> {
     let report = measure(&attacks, &options.percent, seeds, setting, |done| bar.at(done));
     bar.finish();
     let report = report?;
+    if let Some(file) = &options.junit {
+        let written = suite(&report).write(file);
+        written.with_context(|| format!("cannot write {}", file.display()))?;
+    }
     println!(
         "{}",
         if options.json {
@@ -219,7 +263,7 @@ pub fn measure(
         }
         all
     });
-    let mut played: BTreeMap<(u8, &str, u32), BTreeMap<u64, Outcome>> = BTreeMap::new();
+    let mut played: BTreeMap<(Town, &str, u32), BTreeMap<u64, Outcome>> = BTreeMap::new();
     for (at, outcome) in outcomes {
         let Job {
             attack,
@@ -297,28 +341,42 @@ fn row(attack: &'static Attack, percent: u32, of_seeds: &[Figures]) -> Row {
             (!values.is_empty()).then(|| (figure, median(&mut values)))
         })
         .collect();
-    let targets: Vec<_> = attack.targets_at(percent).collect();
-    let missed = targets.iter().filter_map(|target| {
-        let name = target.figure.name();
-        let Some(&found) = medians.get(&target.figure) else {
-            return Some(format!("{name}: not measured"));
-        };
-        match target.bound {
-            Bound::Min(least) if found < least => {
-                Some(format!("{name} at least {least}, is {}", table::number(found)))
-            }
-            Bound::Max(most) if found > most => {
-                Some(format!("{name} at most {most}, is {}", table::number(found)))
-            }
-            _ => None,
-        }
+    let checks = attack.targets_at(percent).map(|target| Check {
+        target: *target,
+        found: medians.get(&target.figure).copied(),
     });
+    let checks: Vec<Check> = checks.collect();
     Row {
         attack: attack.name,
         about: attack.about,
         percent: (!attack.has_own_size()).then_some(percent),
-        missed: missed.collect(),
-        targets: targets.len(),
+        missed: checks.iter().filter_map(Check::missed).collect(),
+        targets: checks.len(),
+        checks,
         figures: medians,
+    }
+}
+
+/// A test case for each target of each row.
+fn suite(report: &Report) -> Suite {
+    let case = |row: &Row, check: &Check| {
+        let share = row
+            .percent
+            .map_or_else(String::new, |percent| format!(" {percent} %"));
+        Case {
+            name: format!("{}{share}: {}", row.attack, check.wanted()),
+            measured: check.found.map_or_else(String::new, table::number),
+            failure: check.missed().map(|message| Failure {
+                detail: row.about.to_owned(),
+                message,
+            }),
+        }
+    };
+    let rows = report.rows.iter();
+    Suite {
+        name: "attacks".into(),
+        cases: rows
+            .flat_map(|row| row.checks.iter().map(move |check| case(row, check)))
+            .collect(),
     }
 }

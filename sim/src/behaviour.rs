@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::insider::CONDUCTS;
 use crate::rng::Rng;
 
 /// What a vehicle sees, and what anybody can know. Speeds in km/h.
@@ -475,25 +476,40 @@ pub fn is_false_danger(road: usize, minute: f64, roads_share: f64) -> bool {
     Rng::fork(period, "false danger", road as u64).chance(roads_share)
 }
 
-/// Every behaviour as one JSON object: `{NAME: {about, parameters: [{name, default, about}]}}`.
+/// Every behaviour of vehicles, and conduct of members, as one JSON object: `{NAME: {of, about, parameters: [{name,
+/// default, about}]}}`, where `of` is `fleet` or `insider`.
 pub fn json() -> String {
-    let described = |spec: &Spec| {
-        let value = serde_json::json!({ "about": spec.about, "parameters": spec.parameters });
-        (spec.name.to_owned(), value)
+    let described = |of: &str, name: &str, about: &str, parameters: &[Parameter]| {
+        let value = serde_json::json!({ "of": of, "about": about, "parameters": parameters });
+        (name.to_owned(), value)
     };
-    serde_json::Value::Object(SPECS.iter().map(described).collect()).to_string()
+    let fleets = SPECS
+        .iter()
+        .map(|spec| described("fleet", spec.name, spec.about, spec.parameters));
+    let insiders = CONDUCTS
+        .iter()
+        .map(|spec| described("insider", spec.name, spec.about, spec.parameters));
+    serde_json::Value::Object(fleets.chain(insiders).collect()).to_string()
 }
 
-/// Every behaviour, for people.
+/// Every behaviour of vehicles, and conduct of members, for people.
 pub fn table() -> String {
-    let mut lines = Vec::new();
+    let mut lines = vec!["Vehicles, [[fleet]] behaviour:".to_owned()];
     for spec in SPECS {
-        lines.push(format!("{:<14}{}", spec.name, spec.about));
-        for Parameter { name, default, about } in spec.parameters {
-            lines.push(format!("  {name} = {default:<10} {about}"));
-        }
+        describe(&mut lines, spec.name, spec.about, spec.parameters);
+    }
+    lines.push("\nMembers at their roadside units, [[insider]] conduct:".to_owned());
+    for spec in CONDUCTS {
+        describe(&mut lines, spec.name, spec.about, spec.parameters);
     }
     lines.join("\n")
+}
+
+fn describe(lines: &mut Vec<String>, name: &str, about: &str, parameters: &[Parameter]) {
+    lines.push(format!("{name:<17}{about}"));
+    for Parameter { name, default, about } in parameters {
+        lines.push(format!("  {name} = {default:<10} {about}"));
+    }
 }
 
 #[cfg(test)]

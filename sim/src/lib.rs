@@ -11,7 +11,7 @@
 //! | what goes on on the roads | [`world`] |
 //! | who is on them, and with what does a run begin | [`crew`], [`founding`] |
 //! | what do vehicles say of it, and what do they know | [`behaviour`], [`driver`], [`known`] |
-//! | what goes wrong, and which rule is broken on purpose | [`fault`], [`control`] |
+//! | what goes wrong, who at the roadside does not mean well, and which rule is broken on purpose | [`fault`], [`insider`], [`control`] |
 //! | what do members make of it | [`town`] |
 //! | what came of it | [`figures`], and for CI servers [`junit`] |
 //! | are the roadside's plausibility checks right | [`detect`] |
@@ -31,6 +31,7 @@ pub mod driver;
 pub mod fault;
 pub mod figures;
 pub mod founding;
+pub mod insider;
 pub mod junit;
 pub mod known;
 pub mod play;

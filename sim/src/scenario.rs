@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::behaviour::Behaviour;
 use crate::control::Control;
 use crate::fault::Fault;
+use crate::insider::Insider;
 use crate::world::fcd::Segments;
 
 /// A run, as its file describes it.
@@ -41,6 +42,9 @@ pub struct Scenario {
     /// Roadside sensors.
     #[serde(default)]
     pub anchor: Vec<Anchor>,
+    /// Members that do not mean well by vehicles. `milepost-sim attacks` alone plays them.
+    #[serde(default)]
+    pub insider: Vec<Insider>,
     /// What goes wrong.
     #[serde(default)]
     pub fault: Vec<Fault>,
@@ -130,6 +134,8 @@ pub struct Link {
     pub delay_ms: (u64, u64),
     /// The share of messages that are lost, on the air and between members.
     pub loss: f64,
+    /// How many units hear who is on a road; by default all of them. `milepost-sim attacks` alone knows of it.
+    pub heard_by: Option<usize>,
 }
 
 impl Default for Link {
@@ -137,6 +143,7 @@ impl Default for Link {
         Self {
             delay_ms: (5, 25),
             loss: 0.0,
+            heard_by: None,
         }
     }
 }
@@ -428,6 +435,27 @@ impl Scenario {
         self.fault
             .iter()
             .try_for_each(|fault| fault.check(self.ledger.members))?;
+        let members = self.ledger.members;
+        for insider in &self.insider {
+            if insider.member >= members {
+                let (last, found) = (members - 1, insider.member);
+                return Err(format!(
+                    "insider: expected a member from 0 to {last}, found {found}"
+                ));
+            }
+            if !(insider.from_minute.is_finite() && insider.from_minute >= 0.0) {
+                let found = insider.from_minute;
+                return Err(format!(
+                    "insider: expected from_minute of 0 or more, found {found}"
+                ));
+            }
+            share("insider.rivals_share", insider.rivals_share)?;
+        }
+        if let Some(found) = self.link.heard_by.filter(|units| !(1..=members).contains(units)) {
+            return Err(format!(
+                "expected link.heard_by from 1 to {members}, found {found}"
+            ));
+        }
         for anchor in &self.anchor {
             positive("number of providers of an anchor", anchor.providers as f64)?;
             if !(anchor.sensor_sd_kmh.is_finite() && anchor.sensor_sd_kmh >= 0.0) {

@@ -219,6 +219,11 @@ struct Town<'a> {
 
 impl<'a> Town<'a> {
     fn new(scenario: &'a Scenario, seed: u64) -> Result<Self, PlayError> {
+        if !scenario.insider.is_empty() || scenario.link.heard_by.is_some() {
+            let what =
+                "expected neither [[insider]] nor link.heard_by: milepost-sim attacks alone plays them";
+            return Err(FoundingError::Nonsense(what.into()).into());
+        }
         let Founded {
             world,
             companies,

@@ -1,17 +1,19 @@
 //! How does the ledger fare under an attack?
 //!
 //! In: a scenario and a seed. The world, its drivers and their keys are those of the town ([`crate::founding`]); what
-//! they say goes straight into the ledger's [`State`], as one unit that hears everything would put it there: blocks of
-//! ten seconds, real signatures, no radio, no votes. So a run takes seconds, and measures the rules alone. Out: an
-//! [`Outcome`].
+//! they say goes straight into the ledger's [`State`], as the members' units would put it there: blocks of ten seconds,
+//! real signatures, no radio, no consensus. A road is heard by its own unit and by as many after it as
+//! [`crate::scenario::Link::heard_by`] says; insiders' units take up what they like ([`crate::insider`]). So a run takes seconds, and measures the
+//! rules alone. Out: an [`Outcome`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use milepost_incentives::{BlockInput, Genesis, HeardBatch, State};
 use milepost_obu::vehicle::Sensed;
 use milepost_wire::output::Estimate;
+use milepost_wire::transaction::Transaction;
 use milepost_wire::{
-    Cell, Height, KeyId, Kind, Observation, Output, Report, SecretKey, Sequence, Signed, Verified,
+    Address, Cell, Height, KeyId, Kind, Observation, Output, Report, SecretKey, Sequence, Signed, Verified,
 };
 
 use super::outcome::Outcome;
@@ -19,8 +21,9 @@ use crate::behaviour::{Behaviour, chosen_road, is_target};
 use crate::crew::Company;
 use crate::driver::{Deed, Driver};
 use crate::founding::{self, Founded, FoundingError};
+use crate::insider::{Insider, is_rival};
 use crate::known::{Known, Said};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, minutes_ms};
 use crate::world::World;
 
 /// Between two blocks.
@@ -49,6 +52,15 @@ pub fn play(scenario: &Scenario, from_ms: u64, seed: u64) -> Result<Outcome, Fou
     Ok(bench.outcome)
 }
 
+/// A report as it was sent.
+struct Sent {
+    /// By the key of this number.
+    key: usize,
+    /// From this road.
+    road: usize,
+    report: Verified<Report>,
+}
+
 struct Bench {
     world: World,
     companies: Vec<Company>,
@@ -60,7 +72,9 @@ struct Bench {
     sequences: Vec<u64>,
     road_of: BTreeMap<Cell, usize>,
     genesis: Genesis,
-    unit: SecretKey,
+    units: Vec<SecretKey>,
+    heard_by: usize,
+    insiders: Vec<Insider>,
     state: State,
     slot_ms: u64,
     /// When the attack begins.
@@ -88,7 +102,20 @@ impl Bench {
             genesis,
         } = founding::found(scenario, seed)?;
         let drivers = (0..keys.len()).map(|key| Driver::new(&companies[company_of[key]], key, seed));
-        let outcome = Outcome::new(&companies, &company_of, world.roads.len());
+        let mut outcome = Outcome::new(&companies, &company_of, world.roads.len());
+        let insiders = &scenario.insider;
+        let rivals = |key: &usize| {
+            insiders
+                .iter()
+                .any(|insider| is_rival(*key, insider.rivals_share))
+        };
+        outcome.watch_insiders(
+            insiders
+                .iter()
+                .map(|insider| member_keys[insider.member].address())
+                .collect(),
+            (0..keys.len()).filter(rivals).collect(),
+        );
         Ok(Self {
             number_of: ids.iter().copied().zip(0..).collect(),
             drivers: drivers.collect(),
@@ -98,7 +125,9 @@ impl Bench {
                 .map(|(road, on)| (on.cell, road))
                 .collect(),
             state: State::genesis(&genesis),
-            unit: member_keys.into_iter().next().expect("a member at least"),
+            heard_by: scenario.link.heard_by.unwrap_or(member_keys.len()),
+            insiders: insiders.clone(),
+            units: member_keys,
             slot_ms,
             from_ms,
             now_ms: 0,
@@ -137,7 +166,9 @@ impl Bench {
                 Deed::Nothing => {}
                 Deed::Again => {
                     let count = self.overheard.len().max(1);
-                    reports.extend(self.overheard.get(self.next_sighting % count).cloned());
+                    let again = self.overheard.get(self.next_sighting % count).cloned();
+                    let (key, road) = (sighting.vehicle, sighting.road);
+                    reports.extend(again.map(|report| Sent { key, road, report }));
                 }
                 Deed::Tell {
                     road,
@@ -155,15 +186,21 @@ impl Bench {
         }
         self.now_ms = until_ms;
         self.height += 1;
-        let batch = HeardBatch {
-            author: self.unit.address(),
-            reports: &reports,
-        };
+        let heard: Vec<(Address, Vec<Verified<Report>>)> = (0..self.units.len())
+            .map(|unit| (self.units[unit].address(), self.heard(unit, &reports)))
+            .collect();
+        let batches: Vec<HeardBatch<'_>> = heard
+            .iter()
+            .map(|(author, reports)| HeardBatch {
+                author: *author,
+                reports,
+            })
+            .collect();
         let outputs = self.state.apply(&BlockInput {
             height: Height(self.height),
             time: self.genesis.time.plus(self.now_ms),
-            transactions: &[],
-            batches: &[batch],
+            transactions: &self.asked(),
+            batches: &batches,
         });
         for output in &outputs {
             self.note(output);
@@ -177,7 +214,37 @@ impl Bench {
         }
     }
 
-    fn seal(&mut self, key: usize, road: usize, sensed: &Sensed) -> Verified<Report> {
+    /// Who does not mean well by now, with the number of its unit.
+    fn insiders(&self) -> impl Iterator<Item = &Insider> {
+        let has_begun = |insider: &&Insider| minutes_ms(insider.from_minute) < self.now_ms;
+        self.insiders.iter().filter(has_begun)
+    }
+
+    /// What a member's unit puts into its batch.
+    fn heard(&self, unit: usize, sent: &[Sent]) -> Vec<Verified<Report>> {
+        let insider = self.insiders().find(|insider| insider.member == unit);
+        let takes_up = |sent: &&Sent| {
+            let count = self.units.len();
+            let within_reach = (unit + count - sent.road % count) % count < self.heard_by;
+            insider.map_or(within_reach, |insider| insider.takes_up(sent.key, within_reach))
+        };
+        sent.iter()
+            .filter(takes_up)
+            .map(|sent| sent.report.clone())
+            .collect()
+    }
+
+    /// What insiders ask the ledger for.
+    fn asked(&self) -> Vec<Verified<Transaction>> {
+        let ask = |insider: &Insider| {
+            let key = &self.units[insider.member];
+            let asked = insider.ask(&self.state, key, &self.ids)?;
+            Some(Signed::sign(asked, &self.genesis.chain, key))
+        };
+        self.insiders().filter_map(ask).collect()
+    }
+
+    fn seal(&mut self, key: usize, road: usize, sensed: &Sensed) -> Sent {
         let sequence = Sequence(self.sequences[key]);
         self.sequences[key] += 1;
         let report = Report {
@@ -200,7 +267,7 @@ impl Bench {
             }
             self.overheard.push_back(report.clone());
         }
-        report
+        Sent { key, road, report }
     }
 
     fn note(&mut self, output: &Output) {
@@ -218,6 +285,12 @@ impl Bench {
                 self.outcome
                     .pay(key, vehicle, payment.amount.micro(), is_under_attack);
             }
+            Output::OperatorPayment {
+                epoch,
+                operator,
+                amount,
+                ..
+            } if epoch.0 >= from_epoch => self.outcome.pay_operator(*operator, amount.micro()),
             Output::Quarantined { epoch, vehicle, .. } => {
                 let key = self.number_of[vehicle];
                 let frozen = self

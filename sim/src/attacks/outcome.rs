@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use milepost_wire::Address;
 use serde::Serialize;
 
 use super::bench::lied_about;
@@ -39,11 +40,15 @@ pub enum Figure {
     Gini,
     /// How often an invented danger is on the map while it is claimed.
     Believed,
+    /// What the first insider is paid as an operator, over the same without an attack.
+    OperatorPay,
+    /// What a rival's vehicle is paid, over the same without an attack.
+    RivalPay,
 }
 
 impl Figure {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::PayRatio,
         Self::AttackerPay,
         Self::PayAgainstOneKey,
@@ -56,6 +61,8 @@ impl Figure {
         Self::HonestEverQuarantined,
         Self::Gini,
         Self::Believed,
+        Self::OperatorPay,
+        Self::RivalPay,
     ];
 
     /// As targets name it.
@@ -73,6 +80,8 @@ impl Figure {
             Self::HonestEverQuarantined => "honest ever in quarantine",
             Self::Gini => "Gini",
             Self::Believed => "believed",
+            Self::OperatorPay => "its operator's pay",
+            Self::RivalPay => "rivals' pay",
         }
     }
 }
@@ -105,6 +114,12 @@ pub struct Outcome {
     errors: Vec<(f64, u32)>,
     /// Invented dangers, and how many of them were on the map.
     invented: (u32, u32),
+    /// Members that do not mean well ...
+    insiders: Vec<Address>,
+    /// ... and the vehicles that they mean.
+    rivals: Vec<usize>,
+    /// By operator, in micro-tokens, since the attack began.
+    operators: BTreeMap<Address, u64>,
 }
 
 impl Outcome {
@@ -135,7 +150,19 @@ impl Outcome {
             held: BTreeSet::new(),
             errors: vec![(0.0, 0); roads],
             invented: (0, 0),
+            insiders: Vec::new(),
+            rivals: Vec::new(),
+            operators: BTreeMap::new(),
         }
+    }
+
+    /// Has these members looked at, and the vehicles that they mean.
+    pub(super) fn watch_insiders(&mut self, insiders: Vec<Address>, rivals: Vec<usize>) {
+        (self.insiders, self.rivals) = (insiders, rivals);
+    }
+
+    pub(super) fn pay_operator(&mut self, operator: Address, micro: u64) {
+        *self.operators.entry(operator).or_default() += micro;
     }
 
     pub(super) fn pay(&mut self, key: usize, vehicle: usize, micro: u64, is_under_attack: bool) {
@@ -208,6 +235,12 @@ impl Outcome {
             ),
             (Figure::Gini, figures::gini(honest)),
         ]);
+        if let Some(first) = self.insiders.first() {
+            let paid = |outcome: &Self| outcome.operators.get(first).map_or(0.0, |micro| *micro as f64);
+            all.insert(Figure::OperatorPay, paid(self) / paid(clean));
+            let rivals = |outcome: &Self| outcome.mean_pay(&self.rivals);
+            all.insert(Figure::RivalPay, rivals(self) / rivals(clean));
+        }
         if !self.is_attack {
             return all;
         }
@@ -249,4 +282,123 @@ pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len().saturating_sub(1) / 2;
     values.get(middle).copied().unwrap_or(NEVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crew::{Sensor, company_of, muster};
+    use crate::scenario::Scenario;
+
+    /// Ten vehicles in a town of four roads, of which so many behave so.
+    fn outcome(fleet: &str) -> Outcome {
+        let fleet = match fleet {
+            "" => String::new(),
+            fleet => format!("[[fleet]]\ncount = 4\nbehaviour = \"{fleet}\"\n"),
+        };
+        let text = format!("[world]\nkind = \"grid\"\n{fleet}");
+        let scenario = Scenario::parse(&text, "test").expect("a scenario");
+        let companies = muster(&scenario.fleet, 10, Sensor::GRID, 1).expect("enough");
+        Outcome::new(&companies, &company_of(&companies, 10), 4)
+    }
+
+    #[test]
+    fn pay_counts_from_the_attack_on_and_by_vehicle() {
+        let mut outcome = outcome("bias");
+        for (key, micro) in outcome.honest.clone().into_iter().zip([6_000_000; 6]) {
+            outcome.pay(key, key, micro, true);
+            outcome.pay(key, key, 1_000_000, false);
+        }
+        outcome.pay(outcome.attackers[0], outcome.attackers[0], 2_000_000, true);
+        let figures = outcome.figures(&outcome, 5);
+        assert_eq!(
+            figures[&Figure::PayRatio],
+            12.0,
+            "6 tokens against 2 over 4 vehicles"
+        );
+        assert_eq!(figures[&Figure::AttackerPay], 0.1, "of an epoch");
+        assert_eq!(figures[&Figure::Gini], 0.0, "of the honest alone");
+    }
+
+    #[test]
+    fn who_is_paid_nothing_is_beyond_every_ratio() {
+        let mut outcome = outcome("bias");
+        let honest = outcome.honest[0];
+        outcome.pay(honest, honest, 1, true);
+        assert_eq!(outcome.figures(&outcome, 1)[&Figure::PayRatio], NEVER);
+    }
+
+    #[test]
+    fn errors_are_compared_with_the_town_without_the_attack_on_the_roads_lied_about() {
+        let (mut attacked, mut clean) = (outcome("collude_cell"), outcome(""));
+        let there = attacked.lied_about.clone().expect("one road")[0];
+        for road in 0..4 {
+            clean.err(road, 2.0);
+            attacked.err(road, if road == there { 10.0 } else { 2.0 });
+        }
+        let figures = attacked.figures(&clean, 1);
+        assert_eq!(
+            (figures[&Figure::Error], figures[&Figure::ErrorThere]),
+            (2.0, 5.0)
+        );
+    }
+
+    #[test]
+    fn held_is_who_was_not_released_and_half_of_the_attackers_say_when() {
+        let mut outcome = outcome("bias");
+        let (honest, attackers) = (outcome.honest.clone(), outcome.attackers.clone());
+        outcome.quarantine(honest[0], Some(1), 0);
+        outcome.release(honest[0]);
+        outcome.quarantine(attackers[0], Some(2), 0);
+        let figures = outcome.figures(&outcome, 9);
+        assert_eq!(figures[&Figure::HonestQuarantined], 0.0);
+        assert_eq!(figures[&Figure::HonestEverQuarantined], 1.0 / 6.0);
+        assert_eq!(figures[&Figure::AttackersQuarantined], 0.25);
+        assert_eq!(
+            figures[&Figure::QuarantinedAfter],
+            NEVER,
+            "one of four is no half"
+        );
+        outcome.quarantine(attackers[1], Some(7), 0);
+        assert_eq!(outcome.figures(&outcome, 9)[&Figure::QuarantinedAfter], 7.0);
+    }
+
+    #[test]
+    fn further_keys_are_worth_what_they_earn_less_what_is_frozen() {
+        let (mut outcome, mut clean) = (outcome("sybil"), outcome(""));
+        let first = outcome.attackers[0];
+        clean.pay(first, first, 4_000_000, true);
+        outcome.pay(first, first, 3_000_000, true);
+        outcome.pay(100, first, 2_000_000, true);
+        outcome.quarantine(100, Some(1), 6_000_000);
+        let figures = outcome.figures(&clean, 1);
+        assert_eq!(figures[&Figure::PayAgainstOneKey], 1.25);
+        assert_eq!(figures[&Figure::Net], -1.0, "2 less 6, over 4 vehicles");
+    }
+
+    #[test]
+    fn an_insider_is_measured_against_itself_and_its_rivals_against_themselves() {
+        let (mut outcome, mut clean) = (outcome(""), outcome(""));
+        let member = Address([1; 20]);
+        outcome.watch_insiders(vec![member], vec![0, 1]);
+        outcome.pay_operator(member, 30);
+        clean.pay_operator(member, 20);
+        clean.pay(0, 0, 8, true);
+        outcome.pay(0, 0, 2, true);
+        let figures = outcome.figures(&clean, 1);
+        assert_eq!(
+            (figures[&Figure::OperatorPay], figures[&Figure::RivalPay]),
+            (1.5, 0.25)
+        );
+        assert!(
+            !figures.contains_key(&Figure::PayRatio),
+            "nobody on the road attacks"
+        );
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_is_the_lower_middle() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0, NEVER]), 2.0);
+        assert_eq!(median(&mut []), NEVER);
+    }
 }

@@ -19,6 +19,10 @@ pub struct Attack {
     /// How many vehicles there are in it; else the share that is asked for.
     count: Option<u32>,
     sensors: Sensors,
+    /// The conducts of members that do not mean well, from the first member on.
+    insiders: &'static [&'static str],
+    /// How many of the four units hear a vehicle; all, where nothing is said.
+    heard_by: Option<u8>,
     /// What must hold, besides [`EVERYWHERE`].
     pub targets: &'static [Target],
 }
@@ -85,6 +89,8 @@ const NONE: Attack = Attack {
     fleet: "",
     count: None,
     sensors: Sensors::Nowhere,
+    insiders: &[],
+    heard_by: None,
     targets: &[],
 };
 
@@ -238,7 +244,46 @@ pub const ATTACKS: &[Attack] = &[
         targets: &[max(Figure::ErrorThere, 1.6, 40)],
         ..NONE
     },
+    Attack {
+        name: "forge_reception",
+        about: "one unit of four claims to have heard all; each road is heard by two",
+        insiders: &["forge_reception"],
+        heard_by: Some(2),
+        ..NONE
+    },
+    Attack {
+        name: "censor",
+        about: "one unit of four leaves out a rival's vehicles; each road is heard by two",
+        insiders: &["censor"],
+        heard_by: Some(2),
+        targets: &[min(Figure::RivalPay, 0.95, 40)],
+        ..NONE
+    },
+    Attack {
+        name: "censor, alone there",
+        about: "the same, where each road is heard by one unit",
+        insiders: &["censor"],
+        heard_by: Some(1),
+        ..NONE
+    },
+    Attack {
+        name: "accuse",
+        about: "one member of four asks for a rival's vehicles' quarantine",
+        insiders: &["accuse"],
+        targets: &[min(Figure::RivalPay, 0.95, 40)],
+        ..NONE
+    },
+    Attack {
+        name: "accuse, two",
+        about: "two members of four ask for it, and approve of each other's asking",
+        insiders: &["accuse", "accuse"],
+        targets: &[min(Figure::RivalPay, 0.95, 40)],
+        ..NONE
+    },
 ];
+
+/// Which sensors there are, and how many units hear a vehicle.
+pub type Town = (u8, u8);
 
 /// How a town is attacked.
 #[derive(Clone, Copy, Debug)]
@@ -261,12 +306,12 @@ impl Setting {
 impl Attack {
     /// Whether its size is its own, so that shares make no difference.
     pub fn has_own_size(&self) -> bool {
-        self.count.is_some()
+        self.count.is_some() || !self.insiders.is_empty()
     }
 
     /// With which other attacks its runs without an attack can be shared.
-    pub fn town(&self) -> u8 {
-        self.sensors as u8
+    pub fn town(&self) -> Town {
+        (self.sensors as u8, self.heard_by.unwrap_or(0))
     }
 
     /// What must hold where `percent` attack.
@@ -285,7 +330,18 @@ impl Attack {
              slot_seconds = 60\n",
             self.about, setting.slots,
         );
-        if percent > 0 {
+        if let Some(units) = self.heard_by {
+            let _ = write!(text, "\n[link]\nheard_by = {units}\n");
+        }
+        let insiders = self.insiders.iter().enumerate().filter(|_| percent > 0);
+        for (member, conduct) in insiders {
+            let from = setting.from_minute();
+            let _ = write!(
+                text,
+                "\n[[insider]]\nmember = {member}\nconduct = \"{conduct}\"\nfrom_minute = {from}\n"
+            );
+        }
+        if percent > 0 && !self.fleet.is_empty() {
             let size = match self.count {
                 Some(count) => format!("count = {count}"),
                 None => format!("share = {}", f64::from(percent) / 100.0),
@@ -320,6 +376,7 @@ impl Attack {
 mod tests {
     use super::*;
     use crate::behaviour::SPECS;
+    use crate::insider::CONDUCTS;
     use crate::scenario::Scenario;
 
     const SETTING: Setting = Setting {
@@ -334,7 +391,8 @@ mod tests {
             for percent in [0, 30] {
                 let text = attack.scenario(&SETTING, percent);
                 let scenario = Scenario::parse(&text, attack.name).expect(attack.name);
-                assert_eq!(scenario.fleet.is_empty(), percent == 0, "{}", attack.name);
+                let is_attacked = !(scenario.fleet.is_empty() && scenario.insider.is_empty());
+                assert_eq!(is_attacked, percent > 0, "{}", attack.name);
             }
         }
     }
@@ -345,6 +403,13 @@ mod tests {
             let named = format!("behaviour = \"{}\"", spec.name);
             assert!(
                 ATTACKS.iter().any(|attack| attack.fleet.starts_with(&named)),
+                "{}",
+                spec.name
+            );
+        }
+        for spec in CONDUCTS {
+            assert!(
+                ATTACKS.iter().any(|attack| attack.insiders.contains(&spec.name)),
                 "{}",
                 spec.name
             );

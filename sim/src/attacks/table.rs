@@ -18,12 +18,14 @@ const COLUMNS: [(&str, Figure); 7] = [
     ("Gini", Figure::Gini),
 ];
 /// Those that only some attacks have.
-const OTHERS: [Figure; 5] = [
+const OTHERS: [Figure; 7] = [
     Figure::AttackerPay,
     Figure::PayAgainstOneKey,
     Figure::Net,
     Figure::ErrorThere,
     Figure::Believed,
+    Figure::OperatorPay,
+    Figure::RivalPay,
 ];
 
 /// A figure with as many digits as mean something.
