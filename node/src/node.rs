@@ -36,7 +36,7 @@ use milepost_wire::{
 use crate::batch::VerifiedBatch;
 use crate::engine::{Engine, EngineError};
 use crate::ledger::{Executed, Invalid, Ledger, LedgerError};
-use crate::message::{PeerMessage, Status};
+use crate::message::{PeerMessage, Proposal, Status};
 use crate::pool::Pool;
 use crate::store::{Store, StoreError};
 use crate::view::View;
@@ -163,6 +163,8 @@ struct Deciding {
     judged: BTreeMap<Hash, Result<Executed, Invalid>>,
     /// Which proposals the engine was told about.
     told: BTreeSet<(Hash, Named)>,
+    /// What this member proposed last, and when it is said again.
+    proposed: Option<(Proposal, u64)>,
     /// When missing things are asked for again.
     refetch_at: Option<u64>,
 }
@@ -308,6 +310,7 @@ impl<S: Store> Node<S> {
             .chain(fetching)
             .chain(untimely)
             .chain(self.deciding.refetch_at)
+            .chain(self.deciding.proposed.as_ref().map(|(_, again_at)| *again_at))
             .chain([self.status_at])
             .min()
             .expect("the status is always due some time")
@@ -384,6 +387,7 @@ impl<S: Store> Node<S> {
             self.broadcast_status();
             self.resend_batches();
         }
+        self.repeat_proposal();
         self.consider_all()
     }
 
@@ -393,6 +397,20 @@ impl<S: Store> Node<S> {
         own.truncate(4);
         for batch in own {
             self.send(Channel::Batch, &PeerMessage::Batch(batch.signed().clone()));
+        }
+    }
+
+    /// Votes are said again by the engine, proposals are not: whoever did not hear one, since it was lost or its member
+    /// was down, could vote for nothing until the round is given up.
+    fn repeat_proposal(&mut self) {
+        let round = self.engine.round();
+        self.deciding.proposed.take_if(|(proposal, _)| proposal.round != round);
+        if let Some((proposal, again_at)) = &mut self.deciding.proposed
+            && *again_at <= self.now.mono_ms
+        {
+            *again_at = self.now.mono_ms + self.settings.rebroadcast_ms;
+            let proposal = PeerMessage::Proposal(proposal.clone());
+            self.send(Channel::Bft, &proposal);
         }
     }
 
@@ -453,6 +471,9 @@ impl<S: Store> Node<S> {
                 && proposal.height == height
             {
                 self.name(proposal);
+                if proposal.proposer == self.me {
+                    self.deciding.proposed = Some((proposal.clone(), self.now.mono_ms));
+                }
             }
         }
         for (hash, block) in self.named_bodies()? {
@@ -460,6 +481,7 @@ impl<S: Store> Node<S> {
         }
         let stepped = self.engine.start(height, &members, entries)?;
         self.run(stepped)?;
+        self.repeat_proposal();
         self.consider_all()
     }
 

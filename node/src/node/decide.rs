@@ -23,7 +23,13 @@ impl<S: Store> Node<S> {
         let mut finished = false;
         while let Some(effect) = queue.pop_front() {
             match effect {
-                Effected::Publish(message) => self.send(Channel::Bft, &message),
+                Effected::Publish(message) => {
+                    if let PeerMessage::Proposal(proposal) = &message {
+                        let again_at = self.now.mono_ms + self.settings.rebroadcast_ms;
+                        self.deciding.proposed = Some((proposal.clone(), again_at));
+                    }
+                    self.send(Channel::Bft, &message);
+                }
                 Effected::Schedule(timeout, after) => {
                     let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                     self.timers.retain(|(found, _)| *found != timeout);
