@@ -36,5 +36,5 @@ mod wal;
 
 pub use batch::VerifiedBatch;
 pub use ledger::Ledger;
-pub use node::{Fatal, Input, Node, Now, Output, Settings, Want};
+pub use node::{ClockError, Fatal, Input, Node, Now, Output, Readings, Settings, Want};
 pub use view::View;

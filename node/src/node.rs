@@ -13,12 +13,16 @@
 //! the engine decides, the block and all that it changed are committed with one durable write.
 
 mod blame;
+mod clock;
 mod decide;
 mod hear;
 mod judge;
 mod missing;
+mod readings;
 mod settings;
 
+pub use clock::ClockError;
+pub use readings::Readings;
 pub use settings::Settings;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,6 +45,7 @@ use crate::pool::Pool;
 use crate::store::{Store, StoreError};
 use crate::view::View;
 use crate::wal::Entry;
+use clock::Clock;
 
 /// When something happens: by a clock that never goes back, and by the wall's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +160,8 @@ struct Deciding {
     named: BTreeMap<Hash, BTreeSet<Named>>,
     /// Bodies that were named, or fetched with a certificate.
     bodies: BTreeMap<Hash, Arc<Block>>,
+    /// What this member's clock said when a body came from its proposer.
+    arrived: BTreeMap<Hash, Timestamp>,
     /// Bodies that were not named yet, oldest first.
     held: VecDeque<(Hash, Block)>,
     /// Batches that bodies of this height name and that the pool did not have.
@@ -210,6 +217,7 @@ pub struct Node<S> {
     evidence: Vec<Equivocation>,
     /// When this height was begun.
     started_ms: u64,
+    clock: Clock,
     now: Now,
     outputs: Vec<Output>,
 }
@@ -254,6 +262,7 @@ impl<S: Store> Node<S> {
             early: Vec::new(),
             evidence: Vec::new(),
             started_ms: now.mono_ms,
+            clock: Clock::default(),
             now,
             outputs: Vec::new(),
         };
@@ -404,7 +413,9 @@ impl<S: Store> Node<S> {
     /// was down, could vote for nothing until the round is given up.
     fn repeat_proposal(&mut self) {
         let round = self.engine.round();
-        self.deciding.proposed.take_if(|(proposal, _)| proposal.round != round);
+        self.deciding
+            .proposed
+            .take_if(|(proposal, _)| proposal.round != round);
         if let Some((proposal, again_at)) = &mut self.deciding.proposed
             && *again_at <= self.now.mono_ms
         {

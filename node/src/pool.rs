@@ -95,6 +95,16 @@ impl Pool {
         self.acks.entry(digest).or_default().insert(member);
     }
 
+    /// How many batches wait.
+    pub fn batches_waiting(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// How many transactions wait.
+    pub fn transactions_waiting(&self) -> usize {
+        self.transactions.len()
+    }
+
     /// A batch that waits.
     pub fn batch(&self, digest: &Hash) -> Option<&Arc<VerifiedBatch>> {
         self.batches.get(digest).map(|waiting| &waiting.batch)

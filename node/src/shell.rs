@@ -33,7 +33,7 @@ use zenoh::sample::SampleKind;
 use crate::batch::{BatchError, VerifiedBatch};
 use crate::keeper::{Keeper, Retention};
 use crate::message::{BlockAnswer, PeerMessage};
-use crate::node::{Fatal, Input, Node, Now, Output, Settings, Want};
+use crate::node::{Fatal, Input, Node, Now, Output, Readings, Settings, Want};
 use crate::snapshots::Snapshots;
 use crate::store::Rocks;
 use crate::view::View;
@@ -77,14 +77,24 @@ pub struct Full;
 pub struct Counters {
     /// Messages of other members that did not decode.
     pub malformed: AtomicU64,
-    /// Inputs dropped because the core's queue was full.
+    /// Inputs, outputs and others' messages dropped because a queue was full.
     pub dropped: AtomicU64,
+    /// Batches of other members that were verified.
+    pub batches_heard: AtomicU64,
     /// Batches refused because a signature in them is wrong.
     pub bad_batches: AtomicU64,
+    /// Questions to other members for what was missing here.
+    pub fetches: AtomicU64,
     /// Blocks that were fetched from other members.
     pub fetched_blocks: AtomicU64,
+    /// Blocks that were committed.
+    pub committed_blocks: AtomicU64,
+    /// Rounds that decided nothing, of the heights of those blocks.
+    pub given_up_rounds: AtomicU64,
     /// Members that were seen to sign two different things.
     pub equivocations: AtomicU64,
+    /// Questions of others that the disk could not answer.
+    pub store_errors: AtomicU64,
     /// Snapshots that could not be made, and times that something could not be forgotten.
     pub keeping_failed: AtomicU64,
 }
@@ -129,7 +139,10 @@ struct Shared {
     /// Keys never change once enrolled, so their curve points are kept.
     points: RwLock<HashMap<KeyId, VerifyingKey>>,
     present: Mutex<HashSet<Address>>,
-    counters: Counters,
+    /// Units that are present and speak another protocol.
+    strangers: Mutex<HashSet<Address>>,
+    readings: Mutex<Readings>,
+    counters: Arc<Counters>,
 }
 
 /// A running member.
@@ -284,9 +297,21 @@ impl Handle {
         present
     }
 
-    /// What was counted.
-    pub fn counters(&self) -> &Counters {
-        &self.shared.counters
+    /// How many units are present that speak another protocol: neither side hears the other.
+    pub fn strangers(&self) -> usize {
+        let strangers = self.shared.strangers.lock();
+        strangers.unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// How the node stands.
+    pub fn readings(&self) -> Readings {
+        let readings = self.shared.readings.lock();
+        *readings.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is counted.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.shared.counters.clone()
     }
 
     /// The store, for reading.
@@ -389,7 +414,9 @@ pub async fn start(
         known: Mutex::default(),
         points: RwLock::default(),
         present: Mutex::default(),
-        counters: Counters::default(),
+        strangers: Mutex::default(),
+        readings: Mutex::new(node.readings()),
+        counters: Arc::default(),
     });
     let mut tasks = vec![tokio::spawn(publish(session.clone(), shared.clone(), sending))];
     listen(&session, &shared)
@@ -479,7 +506,11 @@ impl Core {
                 }
             };
             match self.node.handle(self.clock.now(), input) {
-                Ok(outputs) => self.carry(outputs),
+                Ok(outputs) => {
+                    let readings = self.shared.readings.lock();
+                    *readings.unwrap_or_else(PoisonError::into_inner) = self.node.readings();
+                    self.carry(outputs);
+                }
                 Err(fatal) => {
                     tracing::error!(%fatal, "this member stops: it must not go on in doubt");
                     self.shared.stopped.send_replace(Some(fatal.to_string()));
@@ -493,6 +524,12 @@ impl Core {
         for output in outputs {
             match &output {
                 Output::Committed(view) => {
+                    let rounds = view.head().map_or(0, |head| head.certificate.round);
+                    let counters = &self.shared.counters;
+                    counters.committed_blocks.fetch_add(1, Ordering::Relaxed);
+                    counters
+                        .given_up_rounds
+                        .fetch_add(rounds.into(), Ordering::Relaxed);
                     self.shared.view.send_replace(view.clone());
                     // Nobody listening is fine.
                     let _ = self.shared.committed.send(view.clone());
@@ -502,7 +539,10 @@ impl Core {
                 Output::Equivocated(_) => {
                     self.shared.counters.equivocations.fetch_add(1, Ordering::Relaxed);
                 }
-                Output::Send { .. } | Output::Fetch(_) => {}
+                Output::Fetch(_) => {
+                    self.shared.counters.fetches.fetch_add(1, Ordering::Relaxed);
+                }
+                Output::Send { .. } => {}
             }
             if self.sender.try_send(output).is_err() {
                 self.shared.counters.dropped.fetch_add(1, Ordering::Relaxed);
@@ -644,7 +684,14 @@ async fn listen(session: &Session, shared: &Arc<Shared>) -> zenoh::Result<()> {
                 return;
             }
             let fits = match decode::<PeerMessage>(&sample.payload().to_bytes()) {
-                Ok(PeerMessage::Batch(signed)) => to_verify.try_send(signed).is_ok(),
+                Ok(PeerMessage::Batch(signed)) => {
+                    let fits = to_verify.try_send(signed).is_ok();
+                    shared
+                        .counters
+                        .dropped
+                        .fetch_add(u64::from(!fits), Ordering::Relaxed);
+                    fits
+                }
                 Ok(PeerMessage::Status(status)) => {
                     shared.claimed.fetch_max(status.height.0, Ordering::Relaxed);
                     shared.offer(Input::Peer(PeerMessage::Status(status))).is_ok()
@@ -684,6 +731,7 @@ fn spawn_verifier(shared: Arc<Shared>, verifying: Receiver<SignedBatch>) -> std:
     let verify = move || {
         for signed in verifying {
             if let Ok(batch) = shared.verify(signed) {
+                shared.counters.batches_heard.fetch_add(1, Ordering::Relaxed);
                 let _ = shared.heard.send(batch.clone());
                 // A full queue drops it, counted; it comes again when a block names it.
                 let _ = shared.offer(Input::Batch(batch));
@@ -733,22 +781,36 @@ async fn watch_presence(session: Session, shared: Arc<Shared>) {
     let Ok(_token) = session.liveliness().declare_token(own).await else {
         return;
     };
-    let all = topic::all_members(&shared.chain, Channel::Member);
+    let all = topic::presence(&shared.chain);
     let Ok(changes) = session.liveliness().declare_subscriber(all).history(true).await else {
         return;
     };
     while let Ok(sample) = changes.recv_async().await {
-        let name = sample.key_expr().as_str().rsplit('/').next().unwrap_or_default();
-        let Ok(address) = name.parse::<Address>() else {
+        let Some((protocol, address)) = topic::present(sample.key_expr().as_str()) else {
             continue;
         };
-        if address == shared.me {
+        if address == shared.me && protocol == topic::PROTOCOL {
             continue;
         }
-        let mut present = shared.present.lock().unwrap_or_else(PoisonError::into_inner);
-        match sample.kind() {
-            SampleKind::Put => present.insert(address),
-            SampleKind::Delete => present.remove(&address),
+        let among = if protocol == topic::PROTOCOL {
+            &shared.present
+        } else {
+            &shared.strangers
         };
+        let mut among = among.lock().unwrap_or_else(PoisonError::into_inner);
+        match sample.kind() {
+            SampleKind::Put => {
+                if among.insert(address) && protocol != topic::PROTOCOL {
+                    tracing::error!(
+                        unit = %address,
+                        "a unit speaks protocol {protocol}, and this one {}: neither hears the other; install the same version of the software on both",
+                        topic::PROTOCOL
+                    );
+                }
+            }
+            SampleKind::Delete => {
+                among.remove(&address);
+            }
+        }
     }
 }

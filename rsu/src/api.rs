@@ -544,12 +544,11 @@ async fn finality(State(served): State<Arc<Served>>) -> Json<Value> {
 }
 
 async fn metrics(State(served): State<Arc<Served>>) -> Response {
-    let page = prometheus::page(
-        &served.view(),
-        &served.readings(),
-        served.store.size_bytes(),
-        clock::wall(),
-    );
+    let store = prometheus::Store {
+        bytes: served.store.size_bytes(),
+        background_errors: served.store.background_errors(),
+    };
+    let page = prometheus::page(&served.view(), &served.readings(), store, clock::wall());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }
 
@@ -558,9 +557,11 @@ async fn read(
     served: Arc<Served>,
     read: impl FnOnce(&Served) -> Result<Answer, StoreError> + Send + 'static,
 ) -> Answer {
-    match tokio::task::spawn_blocking(move || read(&served)).await {
+    let asked = Arc::clone(&served);
+    match tokio::task::spawn_blocking(move || read(&asked)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
+            served.update(|readings| readings.store_errors += 1);
             tracing::error!(%error, "cannot answer");
             Err(ApiError::failed(error))
         }
@@ -904,5 +905,32 @@ mod tests {
         assert_eq!(site.refused("/v1/transactions"), 405);
         let nobody = site.get("/v1/accounts/0x0000000000000000000000000000000000000000");
         assert_eq!(nobody["balance"], "0.000000");
+    }
+
+    /// Names and types of what is exported are those of docs/metrics.md, and the other way round.
+    #[test]
+    fn every_metric_is_documented_and_every_documented_one_is_there() {
+        let site = site();
+        let page = ureq::get(format!("{}/metrics", site.url))
+            .call()
+            .and_then(|mut answer| answer.body_mut().read_to_string())
+            .expect("a page");
+        let exported: Vec<(&str, &str)> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .collect();
+        let table = include_str!("../../docs/metrics.md");
+        let documented: Vec<(&str, &str)> = table
+            .lines()
+            .filter_map(|line| {
+                let (name, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
+                Some((name, rest.split(" | ").next()?))
+            })
+            .collect();
+        assert_eq!(exported, documented);
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            let name = line.split([' ', '{']).next().expect("a name");
+            assert!(exported.iter().any(|(known, _)| *known == name), "{line}");
+        }
     }
 }

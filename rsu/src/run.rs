@@ -242,10 +242,12 @@ async fn deaf(session: &Session, handle: &Handle, patience: Duration) {
         ticks.tick().await;
         let height = handle.view().height();
         let linked = session.info().routers_zid().await.count();
-        if height != well.0 || linked <= handle.peers().len() {
+        // Units of another version are not deaf: nothing is said to them.
+        let heard = handle.peers().len() + handle.strangers();
+        if height != well.0 || linked <= heard {
             well = (height, tokio::time::Instant::now());
         } else if well.1.elapsed() >= patience {
-            tracing::warn!(linked, heard = handle.peers().len(), "links are up and deaf");
+            tracing::warn!(linked, heard, "links are up and deaf");
             return;
         }
     }
@@ -489,12 +491,16 @@ async fn hand_in(session: Session, handle: Arc<Handle>, mut taken: mpsc::Receive
 
 async fn keep_readings(handle: Arc<Handle>, served: Arc<Served>, overrun: Arc<AtomicU64>) {
     let mut ticks = tokio::time::interval(READINGS_EVERY);
+    served.update(|readings| readings.counters = handle.counters());
     loop {
         ticks.tick().await;
         let (peers, overrun) = (handle.peers(), overrun.load(Ordering::Relaxed));
+        let (node, strangers) = (handle.readings(), handle.strangers());
         served.update(|readings| {
             readings.peers = peers;
             readings.overrun = overrun;
+            readings.node = node;
+            readings.strangers = strangers;
         });
     }
 }

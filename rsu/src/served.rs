@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use milepost_incentives::Genesis;
 use milepost_node::View;
+use milepost_node::shell::Counters;
 use milepost_node::store::{Rocks, Store, StoreError};
 use milepost_node::view::light_block;
 use milepost_wire::light::LightBlock;
@@ -51,6 +52,14 @@ pub struct Readings {
     pub queued: usize,
     /// How long it takes until a report is final.
     pub finality: Finality,
+    /// How the ledger node stands.
+    pub node: milepost_node::Readings,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+    /// Units that are present and speak another protocol.
+    pub strangers: usize,
+    /// Answers of the API that the disk could not give.
+    pub store_errors: u64,
 }
 
 /// A transaction on its way to the ledger.

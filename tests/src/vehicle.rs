@@ -145,6 +145,23 @@ impl Drive {
             .json()
     }
 
+    /// Waits for its end; all that it sent must be final. A receipt that says a report was heard before says so, too: the
+    /// ledger has it, by another unit's batch, whose receipt the vehicle missed.
+    ///
+    /// # Panics
+    ///
+    /// As [`Drive::finish`], and where a report was lost or still waits.
+    pub fn finish_final(self, limit: Duration) -> Value {
+        let summary = self.finish(limit);
+        assert!(summary["sent"].as_u64() > Some(0), "nothing was said: {summary}");
+        let count = |path: &str| summary.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+        let on_the_ledger = count("/final") + count("/outcomes/heard_before");
+        assert_eq!(on_the_ledger, count("/sent"), "a report was lost: {summary}");
+        let left = (&summary["waiting"], &summary["lost"]);
+        assert_eq!(left, (&0.into(), &0.into()), "{summary}");
+        summary
+    }
+
     /// Asks it to end, as Ctrl-C does, and returns its summary.
     ///
     /// # Panics

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use milepost_tests::{Consortium, Drive, Plan, Program, Ride, Said, Source, verify};
+use milepost_tests::{Consortium, Drive, Plan, Program, Ride, Said, Source, end_within, verify};
 use rocksdb::{DB, IteratorMode, Options};
 
 /// Where in each file a byte is flipped, in percent.
@@ -51,7 +51,9 @@ fn a_good_store_passes_and_every_kind_of_damage_is_found() {
 
     let home = consortium.home(2);
     refuses_to_start(home, &consortium.folder().join("damaged"));
+    never_panics(home, &consortium.folder().join("broken"));
     let mut passed = unseen_flips(home);
+    passed.extend(unseen_cuts(home));
     passed.extend(unseen_changes(home));
     assert!(
         passed.is_empty(),
@@ -96,6 +98,82 @@ fn refuses_to_start(home: &Path, copy: &Path) {
         said.stderr.contains("milepost-rsu: "),
         "it does not say why: {said}"
     );
+}
+
+/// What a file of the store is that was damaged, and whether a unit can still start.
+const BROKEN: [(&str, bool); 4] = [
+    // It names a file that is not there.
+    ("CURRENT", false),
+    ("MANIFEST", false),
+    ("sst", false),
+    // A torn end, as after a power loss.
+    ("log", true),
+];
+
+/// Whatever file is cut in half, a unit does not start, says why and does not panic; or it can do without.
+fn never_panics(home: &Path, copy: &Path) {
+    for (kind, starts) in BROKEN {
+        let copied = Command::new("cp").arg("-r").args([home, copy]).status();
+        assert!(
+            copied.is_ok_and(|status| status.success()),
+            "the home cannot be copied"
+        );
+        let files = std::fs::read_dir(copy.join("store")).expect("the store is a folder");
+        let cut = files
+            .map(|entry| entry.expect("it can be listed").path())
+            .filter(|path| {
+                path.file_name()
+                    .is_some_and(|name| name.to_string_lossy().contains(kind))
+            })
+            .max_by_key(|path| std::fs::metadata(path).map_or(0, |metadata| metadata.len()))
+            .unwrap_or_else(|| panic!("no {kind} in the store"));
+        let len = std::fs::metadata(&cut).expect("it is there").len();
+        let file = std::fs::File::options()
+            .write(true)
+            .open(&cut)
+            .expect("it can be written");
+        file.set_len(len / 2).expect("it can be cut");
+        let errors = std::fs::File::create(copy.join("errors")).expect("it can be written");
+        let mut unit = Program::Rsu.command();
+        let mut unit = unit
+            .args(["run", "--home"])
+            .arg(copy)
+            .stdout(std::process::Stdio::null())
+            .stderr(errors)
+            .spawn()
+            .expect("it was built");
+        // One that starts goes on until it is ended.
+        let status = end_within(&mut unit, Duration::from_secs(if starts { 4 } else { 30 }));
+        let said = std::fs::read_to_string(copy.join("errors")).unwrap_or_default();
+        assert!(!said.contains("panicked"), "{kind}: {said}");
+        let code = status.and_then(|status| status.code());
+        assert_eq!(code, (!starts).then_some(1), "{kind} cut in half: {said}");
+        if !starts {
+            assert!(
+                said.contains("milepost-rsu: "),
+                "{kind}: it does not say why: {said}"
+            );
+        }
+        std::fs::remove_dir_all(copy).expect("it was copied");
+    }
+}
+
+/// Cuts off the second half of each file that holds data; tells of those that verify let pass.
+fn unseen_cuts(home: &Path) -> Vec<String> {
+    let mut passed = Vec::new();
+    for path in data_files(home) {
+        let whole = std::fs::read(&path).expect("it can be read");
+        if whole.is_empty() {
+            continue;
+        }
+        std::fs::write(&path, &whole[..whole.len() / 2]).expect("it can be written");
+        let said = verify(home);
+        std::fs::write(&path, &whole).expect("it can be written");
+        if let Some(why) = let_pass(&said) {
+            passed.push(format!("{}, cut in half: {why}", path.display()));
+        }
+    }
+    passed
 }
 
 fn drive(consortium: &Consortium) {

@@ -84,7 +84,7 @@ async fn a_vehicles_certificate_opens_no_topic_of_the_members() {
         .await
         .expect("declared");
     let overheard = vehicle
-        .declare_subscriber(format!("{}/bft/*", topic::root(&chain)))
+        .declare_subscriber(topic::all_members(&chain, Channel::Bft))
         .await
         .expect("declared");
     let mark = topic::report(

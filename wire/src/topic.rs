@@ -8,16 +8,21 @@
 //! | `live/<coarse>/<cell>` | one unit's estimate, at once | roadside units |
 //! | `head` | [`crate::certificate::Head`] of each block | members |
 //! | `receipt/<vehicle>` | [`crate::proof::ReceiptNotice`] | the unit that heard |
-//! | `batch/<member>` | [`crate::SignedBatch`] | roadside units |
-//! | `bft/<member>` | consensus messages | members |
-//! | `body/<member>` | proposed blocks | members |
+//! | `batch/<protocol>/<member>` | [`crate::SignedBatch`] | roadside units |
+//! | `bft/<protocol>/<member>` | consensus messages | members |
+//! | `body/<protocol>/<member>` | proposed blocks | members |
 //! | `tx/<sender>` | [`crate::SignedTransaction`] | anyone |
 //!
 //! and queryables `q/block/<height>/<member>`, `q/body/<hash>/<member>`, `q/batch/<digest>/<member>`,
 //! `q/account/<address>`, `q/vehicle/<key id>`, `q/picture`, `q/explain/<key id>/<epoch>`,
-//! `q/light/<height, or latest>`; liveliness tokens `member/<address>`.
+//! `q/light/<height, or latest>`; liveliness tokens `member/<protocol>/<address>`, whose form never changes: by them
+//! units of another [`PROTOCOL`] are known, of which nothing else is heard.
 
 use crate::{Address, Cell, ChainId, Hash, Height, KeyId};
+
+/// The version of what units say to one another. It is raised with every change that an older unit would not understand;
+/// units of another version are not heard.
+pub const PROTOCOL: u16 = 1;
 
 /// The prefix of everything on one chain.
 pub fn root(chain: &ChainId) -> String {
@@ -56,12 +61,25 @@ pub fn receipt(chain: &ChainId, vehicle: KeyId) -> String {
 
 /// What one member or unit puts on `channel`.
 pub fn from_member(chain: &ChainId, channel: Channel, member: Address) -> String {
-    format!("{}/{}/{}", root(chain), channel.name(), hex::encode(member.0))
+    let name = hex::encode(member.0);
+    format!("{}/{}/{PROTOCOL}/{name}", root(chain), channel.name())
 }
 
 /// What everybody puts on `channel`.
 pub fn all_members(chain: &ChainId, channel: Channel) -> String {
-    format!("{}/{}/*", root(chain), channel.name())
+    format!("{}/{}/{PROTOCOL}/*", root(chain), channel.name())
+}
+
+/// The presence of all units, of whatever protocol.
+pub fn presence(chain: &ChainId) -> String {
+    format!("{}/{}/*/*", root(chain), Channel::Member.name())
+}
+
+/// Who is present, by a key of [`presence`], and which protocol it speaks.
+pub fn present(key: &str) -> Option<(u16, Address)> {
+    let mut parts = key.rsplit('/');
+    let address = parts.next()?.parse().ok()?;
+    Some((parts.next()?.parse().ok()?, address))
 }
 
 /// What members and units say among themselves.
@@ -203,4 +221,22 @@ pub fn vehicle_asks(chain: &ChainId) -> Vec<String> {
         format!("{root}/q/explain/**"),
         format!("{root}/q/light/*"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presence_tells_who_it_is_and_which_protocol_it_speaks() {
+        let chain = ChainId::new("town").expect("an id");
+        let member = Address([0xab; 20]);
+        let own = from_member(&chain, Channel::Member, member);
+        assert_eq!(present(&own), Some((PROTOCOL, member)));
+        let other = own.replace(&format!("/{PROTOCOL}/"), "/65535/");
+        assert_eq!(present(&other), Some((u16::MAX, member)));
+        for strange in ["", "milepost/town/member/1/nobody", "milepost/town/member/one/00"] {
+            assert_eq!(present(strange), None, "{strange}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use milepost_wire::topic::Channel;
-use milepost_wire::{Address, Certificate, Hash, SignedBatch, encode};
+use milepost_wire::{Address, Certificate, Hash, Header, SignedBatch, encode};
 
 use super::{Deciding, Fatal, Node, Output};
 use crate::engine::{Effected, Stepped, Verdict};
@@ -212,6 +212,19 @@ impl<S: Store> Node<S> {
             open: &executed.open_changes,
             members: self.view.ledger().changed_members(),
         })?;
+
+        let arrived = self.deciding.arrived.get(&hash).copied();
+        let Header { proposer, time, .. } = block.header;
+        let members = self.view.ledger().members();
+        self.clock.decided(
+            proposer,
+            time,
+            self.now.wall,
+            arrived,
+            self.settings.drift_ms,
+            members,
+        );
+        self.clock.tell(self.now.mono_ms);
 
         // Executions of this height's other bodies share the old state, and so must go before the step.
         let held = std::mem::take(&mut self.deciding.held);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use milepost_wire::topic::Channel;
 use milepost_wire::transaction::Transaction;
 use milepost_wire::vote::{self, Step};
-use milepost_wire::{Address, Height, Signed, Verified};
+use milepost_wire::{Address, Block, Hash, Height, Signed, Verified};
 
 use super::{Fatal, Named, Node};
 use crate::batch::VerifiedBatch;
@@ -186,8 +186,13 @@ impl<S: Store> Node<S> {
         if let Some(index) = self.deciding.held.iter().position(|(hash, _)| *hash == value)
             && let Some((hash, block)) = self.deciding.held.remove(index)
         {
-            self.deciding.bodies.insert(hash, Arc::new(block));
+            self.take_body(hash, block);
         }
+    }
+
+    fn take_body(&mut self, hash: Hash, block: Block) {
+        self.deciding.arrived.insert(hash, self.now.wall);
+        self.deciding.bodies.insert(hash, Arc::new(block));
     }
 
     pub(super) fn hear_body(&mut self, body: ProposedBody) -> Result<(), Fatal> {
@@ -201,7 +206,7 @@ impl<S: Store> Node<S> {
             return Ok(());
         }
         if height == self.next() && self.deciding.named.contains_key(&hash) {
-            self.deciding.bodies.insert(hash, Arc::new(body.block));
+            self.take_body(hash, body.block);
             return self.consider(hash);
         }
         if self.deciding.held.iter().all(|(held, _)| *held != hash) {

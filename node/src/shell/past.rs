@@ -29,7 +29,7 @@ use super::Shared;
 use crate::catch_up::Peers;
 use crate::message::{BlockAnswer, HeadsAnswer, PeerMessage, ProposedBody};
 use crate::snapshot::Offer;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// The error reply of a unit that had a block and has it no more.
 pub(super) const GONE: &[u8] = b"pruned";
@@ -77,10 +77,10 @@ fn find(shared: &Shared, what: &str, which: &str) -> Option<Found> {
     let bytes = match what {
         "block" => return block(shared, Height(which.parse().ok()?)),
         "body" => {
-            let block = store.body(&which.parse().ok()?).ok()??;
+            let block = read(shared, store.body(&which.parse().ok()?))??;
             encode(&PeerMessage::Body(ProposedBody { round: 0, block }))
         }
-        "batch" => encode(&store.batch(&which.parse().ok()?).ok()??),
+        "batch" => encode(&read(shared, store.batch(&which.parse().ok()?))??),
         "heads" => heads(shared, Height(which.parse().ok()?))?,
         "snapshot" => {
             let newest = shared.snapshots.heights().ok()?.last().copied()?;
@@ -97,16 +97,25 @@ fn find(shared: &Shared, what: &str, which: &str) -> Option<Found> {
     Some(Found::Answer(bytes))
 }
 
+/// What the disk says; that it cannot be read is for the operator to know, and no answer.
+fn read<T>(shared: &Shared, read: Result<T, StoreError>) -> Option<T> {
+    if let Err(error) = &read {
+        shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(%error, "a question of another unit cannot be answered from the disk");
+    }
+    read.ok()
+}
+
 fn block(shared: &Shared, height: Height) -> Option<Found> {
     let store = &shared.store;
-    let Some((block, certificate)) = store.block(height).ok()? else {
-        return (height <= store.height().ok()?).then_some(Found::Gone);
+    let Some((block, certificate)) = read(shared, store.block(height))? else {
+        return (height <= read(shared, store.height())?).then_some(Found::Gone);
     };
     let batches = block
         .body
         .batches
         .iter()
-        .map(|named| store.batch(&named.digest).ok()?)
+        .map(|named| read(shared, store.batch(&named.digest))?)
         .collect::<Option<_>>()?;
     let bytes = encode(&BlockAnswer {
         block,
@@ -118,9 +127,9 @@ fn block(shared: &Shared, height: Height) -> Option<Found> {
 
 fn heads(shared: &Shared, from: Height) -> Option<Vec<u8>> {
     let store = &shared.store;
-    let mut heads: Vec<Head> = store.heads(from, HeadsAnswer::COUNT_MAX).ok()?;
+    let mut heads: Vec<Head> = read(shared, store.heads(from, HeadsAnswer::COUNT_MAX))?;
     // What is above the tip is not decided here yet.
-    let tip = store.height().ok()?;
+    let tip = read(shared, store.height())?;
     heads.retain(|head| head.header.height <= tip);
     let mut len = 0;
     let fitting = heads.iter().take_while(|head| {
@@ -132,7 +141,7 @@ fn heads(shared: &Shared, from: Height) -> Option<Vec<u8>> {
     if heads.is_empty() {
         return None;
     }
-    let sets = store.members_after(&heads).ok()?;
+    let sets = read(shared, store.members_after(&heads))?;
     let members = sets.iter().map(milepost_wire::Members::to_vec).collect();
     Some(encode(&HeadsAnswer { heads, members }))
 }

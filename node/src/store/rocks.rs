@@ -186,6 +186,12 @@ impl Rocks {
         self.read(schema::HEADERS, &schema::height(height))
     }
 
+    /// How often RocksDB failed to flush or to compact since it was opened.
+    pub fn background_errors(&self) -> u64 {
+        let errors = self.db.property_int_value("rocksdb.background-errors");
+        errors.ok().flatten().unwrap_or(0)
+    }
+
     /// The height of the newest block.
     ///
     /// # Errors
