@@ -3,6 +3,9 @@
 //! It asks every unit that answers, checks each reply by itself, and takes the newest that proves what was asked; the
 //! others are reported. A unit that stays silent costs a short while, one that lies nothing at all.
 //!
+//! Where the members have changed since the vehicle last looked, it asks for light blocks first, half way and half way
+//! again, of all units, as [`milepost_wire::light`] wants them. What it comes to trust is kept for the next time.
+//!
 //! This is a shell around [`LightClient`], which judges.
 
 use std::collections::BTreeMap;
@@ -10,26 +13,35 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use milepost_wire::light::{ALTERNATIVES_MAX, LightBlock};
 use milepost_wire::output::{Estimate, Item};
 use milepost_wire::proof::{OutputsProof, StateProof};
 use milepost_wire::state::{Account, Vehicle};
 use milepost_wire::time::Epoch;
 use milepost_wire::{
-    Address, Cell, Consortium, Height, KeyId, Kind, Message, Place, SignedTransaction, decode, topic,
+    Address, Cell, ChainId, Consortium, Height, KeyId, Kind, Message, Place, SignedTransaction, decode, topic,
 };
 use tokio::time::{Instant, timeout_at};
 use zenoh::Session;
 use zenoh::query::{ConsolidationMode, QueryTarget};
 
+use crate::clock::wall;
 use crate::config::Config;
 use crate::explain::Explanation;
+use crate::heads::Heads;
 use crate::light::{LightClient, Proved, Refused};
 use crate::net::{self, NetError};
+use crate::trusted::{TrustFile, TrustedError};
 
 /// After an answer that proves something, others are waited for so long.
 const QUIET: Duration = Duration::from_millis(300);
 /// How often a question that nobody answered is asked again.
 const AGAIN: Duration = Duration::from_millis(500);
+/// The most light blocks that are asked for on the way to one proof: far more than halving a way takes.
+const STEPS_MAX: usize = 128;
+/// How often a proof is judged again with the light blocks that it wanted: those for a block that the owner vouches for,
+/// and its own.
+const JUDGED_MAX: usize = 3;
 /// The most replies that are looked at.
 const REPLIES_MAX: usize = 4096;
 
@@ -39,6 +51,9 @@ pub enum AskError {
     /// No session.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// It cannot be told, or kept, what is trusted.
+    #[error(transparent)]
+    Trusted(#[from] TrustedError),
     /// No roadside unit in reach.
     #[error("no roadside unit answers at {connect:?} within {waited_ms} ms")]
     Unreachable {
@@ -126,7 +141,9 @@ impl Area {
 /// Asks roadside units, and believes none.
 pub struct Asker {
     session: Session,
+    chain: ChainId,
     light: LightClient,
+    trusted: TrustFile,
     wait: Duration,
     /// Why replies were not believed, so far.
     pub refused: Vec<String>,
@@ -137,8 +154,9 @@ impl Asker {
     ///
     /// # Errors
     ///
-    /// [`AskError::Net`], [`AskError::Unreachable`].
-    pub async fn open(config: &Config, consortium: Consortium) -> Result<Self, AskError> {
+    /// [`AskError::Trusted`], [`AskError::Net`], [`AskError::Unreachable`].
+    pub async fn open(config: &Config, consortium: &Consortium) -> Result<Self, AskError> {
+        let (trusted, light) = TrustFile::open(&config.trusted_path(), consortium, wall(), config.bounds())?;
         let settings = net::settings(&config.connect, config.tls.as_ref())?;
         let wait = Duration::from_millis(config.ask_ms);
         let unreachable = || AskError::Unreachable {
@@ -156,10 +174,12 @@ impl Asker {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let light = LightClient::new(consortium, config.proof_lag_max);
+        let heads = Heads::new(light, config.proof_lag_max.saturating_add(1));
         Ok(Self {
             session,
-            light,
+            chain: consortium.chain.clone(),
+            light: LightClient::new(heads.anchored(config.trusted_block)),
+            trusted,
             wait,
             refused: Vec::new(),
         })
@@ -176,10 +196,10 @@ impl Asker {
     ///
     /// [`AskError`].
     pub async fn account(&mut self, address: Address) -> Result<Proved<Account>, AskError> {
-        let asked = topic::ask_account(&self.light.consortium().chain, address);
+        let asked = topic::ask_account(&self.chain, address);
         let mut newest: Option<Proved<Account>> = None;
-        self.ask(asked, |light, proof: StateProof| {
-            let answer = light.account(address, &proof)?;
+        self.ask(asked, |light, proof: &StateProof| {
+            let answer = light.account(wall(), address, proof)?;
             newest = Some(
                 newest
                     .filter(|newest| newest.height >= answer.height)
@@ -197,10 +217,10 @@ impl Asker {
     ///
     /// [`AskError`].
     pub async fn vehicle(&mut self, vehicle: KeyId) -> Result<Proved<Option<Vehicle>>, AskError> {
-        let asked = topic::ask_vehicle(&self.light.consortium().chain, vehicle);
+        let asked = topic::ask_vehicle(&self.chain, vehicle);
         let mut newest: Option<Proved<Option<Vehicle>>> = None;
-        self.ask(asked, |light, proof: StateProof| {
-            let answer = light.vehicle(vehicle, &proof)?;
+        self.ask(asked, |light, proof: &StateProof| {
+            let answer = light.vehicle(wall(), vehicle, proof)?;
             newest = Some(
                 newest
                     .take()
@@ -219,10 +239,10 @@ impl Asker {
     ///
     /// [`AskError`].
     pub async fn picture(&mut self, area: Area) -> Result<Vec<(Height, Estimate)>, AskError> {
-        let asked = topic::ask_picture(&self.light.consortium().chain);
+        let asked = topic::ask_picture(&self.chain);
         let mut newest: BTreeMap<(Cell, Kind), (Height, Estimate)> = BTreeMap::new();
-        self.ask(format!("{asked}?bbox={area}"), |light, proof: OutputsProof| {
-            let Proved { value, height, .. } = light.estimates(&proof)?;
+        self.ask(format!("{asked}?bbox={area}"), |light, proof: &OutputsProof| {
+            let Proved { value, height, .. } = light.estimates(wall(), proof)?;
             for estimate in value {
                 let Item { slot, cell, kind } = estimate.item;
                 let known = newest.get(&(cell, kind)).map(|(_, known)| known.item.slot);
@@ -242,10 +262,10 @@ impl Asker {
     ///
     /// [`AskError`].
     pub async fn explain(&mut self, vehicle: KeyId, epoch: Epoch) -> Result<Explanation, AskError> {
-        let asked = topic::ask_explanation(&self.light.consortium().chain, vehicle, epoch);
+        let asked = topic::ask_explanation(&self.chain, vehicle, epoch);
         let mut explanation = Explanation::new(vehicle, epoch);
-        self.ask(asked, |light, proof: OutputsProof| {
-            light.explain(&mut explanation, &proof)
+        self.ask(asked, |light, proof: &OutputsProof| {
+            light.explain(wall(), &mut explanation, proof)
         })
         .await?;
         Ok(explanation)
@@ -257,16 +277,16 @@ impl Asker {
     ///
     /// [`AskError::Net`].
     pub async fn send(&self, transaction: &SignedTransaction) -> Result<(), AskError> {
-        Ok(net::send(&self.session, &self.light.consortium().chain, transaction).await?)
+        Ok(net::send(&self.session, &self.chain, transaction).await?)
     }
 
     /// Asks all units until `accept` takes a reply, and a little longer for the others'.
     async fn ask<T: Message>(
         &mut self,
         asked: String,
-        mut accept: impl FnMut(&mut LightClient, T) -> Result<(), Refused>,
+        mut accept: impl FnMut(&mut LightClient, &T) -> Result<(), Refused>,
     ) -> Result<(), AskError> {
-        let deadline = Instant::now() + self.wait;
+        let mut deadline = Instant::now() + self.wait;
         let (mut accepted, mut refused) = (false, Vec::new());
         while !accepted && Instant::now() < deadline {
             let get = self
@@ -281,15 +301,12 @@ impl Asker {
                 let Ok(Ok(reply)) = timeout_at(until, replies.recv_async()).await else {
                     break;
                 };
-                let judged = match reply.result() {
-                    Err(error) => Err(String::from_utf8_lossy(&error.payload().to_bytes())
-                        .chars()
-                        .take(200)
-                        .collect()),
-                    Ok(sample) => decode(&sample.payload().to_bytes())
-                        .map_err(|error| error.to_string())
-                        .and_then(|proof| accept(&mut self.light, proof).map_err(|error| error.to_string())),
+                let judged = match message(&reply) {
+                    Ok(proof) => self.judge(&proof, &mut accept).await?,
+                    Err(reason) => Err(reason),
                 };
+                // Light blocks took their own time.
+                deadline = deadline.max(Instant::now() + QUIET);
                 match judged {
                     Ok(()) => {
                         accepted = true;
@@ -306,6 +323,7 @@ impl Asker {
             }
         }
         self.refused.extend(refused.iter().cloned());
+        self.trusted.keep(self.light.heads().trusted())?;
         if accepted {
             return Ok(());
         }
@@ -314,6 +332,88 @@ impl Asker {
             waited_ms: self.wait.as_millis() as u64,
             refused,
         })
+    }
+
+    /// Judges a proof, with as many light blocks as it takes. The inner error says why it is not believed.
+    async fn judge<T>(
+        &mut self,
+        proof: &T,
+        accept: &mut impl FnMut(&mut LightClient, &T) -> Result<(), Refused>,
+    ) -> Result<Result<(), String>, AskError> {
+        let mut reason = String::new();
+        for _ in 0..JUDGED_MAX {
+            match accept(&mut self.light, proof) {
+                Err(Refused::Needs(height)) => match self.follow(height).await? {
+                    Ok(()) => reason = Refused::Needs(height).to_string(),
+                    Err(why) => return Ok(Err(why)),
+                },
+                judged => return Ok(judged.map_err(|error| error.to_string())),
+            }
+        }
+        Ok(Err(reason))
+    }
+
+    /// Asks for the light block at `height`, and for those that are needed in order to believe it.
+    async fn follow(&mut self, mut height: Height) -> Result<Result<(), String>, AskError> {
+        for _ in 0..STEPS_MAX {
+            let mut why = None;
+            for block in self.light_blocks(height).await? {
+                let told = block.and_then(|block| {
+                    let heads = self.light.heads_mut();
+                    heads.offer(wall(), block).map_err(|error| error.to_string())
+                });
+                why = told.err().or(why);
+            }
+            let none = || format!("nobody gave the light block {height}");
+            match self.light.heads().needed() {
+                Some(next) if next != height => height = next,
+                // It is believed, or it was dropped.
+                None => return Ok(why.map_or(Ok(()), Err)),
+                Some(_) => {
+                    self.light.heads_mut().give_up();
+                    return Ok(Err(why.unwrap_or_else(none)));
+                }
+            }
+        }
+        self.light.heads_mut().give_up();
+        Ok(Err(format!("{STEPS_MAX} light blocks did not lead to it")))
+    }
+
+    /// What the units give as the light block at a height.
+    async fn light_blocks(&self, height: Height) -> Result<Vec<Result<LightBlock, String>>, AskError> {
+        let get = self
+            .session
+            .get(topic::ask_light(&self.chain, height))
+            .target(QueryTarget::All)
+            .consolidation(ConsolidationMode::None)
+            .timeout(self.wait);
+        let replies = get.await.map_err(NetError::zenoh("ask"))?;
+        let deadline = Instant::now() + self.wait;
+        let (mut until, mut blocks) = (deadline, Vec::new());
+        while blocks.len() < ALTERNATIVES_MAX
+            && let Ok(Ok(reply)) = timeout_at(until, replies.recv_async()).await
+        {
+            let block = message::<LightBlock>(&reply).and_then(|block| {
+                let found = block.head.header.height;
+                let same = found == height;
+                same.then_some(block)
+                    .ok_or_else(|| format!("asked for light block {height}, a unit gave {found}"))
+            });
+            until = deadline.min(Instant::now() + QUIET);
+            blocks.push(block);
+        }
+        Ok(blocks)
+    }
+}
+
+/// The message in a reply, or why there is none.
+fn message<T: Message>(reply: &zenoh::query::Reply) -> Result<T, String> {
+    match reply.result() {
+        Ok(sample) => decode(&sample.payload().to_bytes()).map_err(|error| error.to_string()),
+        Err(error) => {
+            let said = error.payload().to_bytes();
+            Err(String::from_utf8_lossy(&said).chars().take(200).collect())
+        }
     }
 }
 

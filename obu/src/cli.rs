@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use milepost_obu::ask::Area;
+use milepost_obu::heads::Anchor;
 use milepost_obu::source::{SOURCE_FORMS, Source};
 use milepost_wire::time::Epoch;
 use milepost_wire::{Address, Amount};
@@ -143,6 +144,10 @@ pub(crate) struct Access {
     /// What the vehicle trusts to begin with: consortium.json.
     #[arg(long, value_name = "FILE", required_unless_present = "config")]
     pub(crate) consortium: Option<PathBuf>,
+    /// A block that you vouch for, where what is kept is too old: as a unit that you trust tells it at
+    /// /v1/light/latest.
+    #[arg(long, value_name = "HEIGHT:HASH")]
+    pub(crate) trust: Option<Anchor>,
     /// Endpoints of roadside units, such as tcp/192.0.2.1:7447 or tls/192.0.2.1:7447.
     #[arg(long, value_name = "ENDPOINT", num_args = 1.., required_unless_present = "config")]
     pub(crate) connect: Vec<String>,

@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use milepost_obu::ask::{Area, AskError, Asker};
+use milepost_obu::clock::wall;
 use milepost_obu::replay::{self, Choice};
 use milepost_obu::{Config, key_file, run, wallet};
 use milepost_wire::link::TlsFiles;
@@ -100,6 +101,7 @@ fn identity(access: Access) -> Result<Identity, Failure> {
     if !access.connect.is_empty() {
         config.connect = access.connect;
     }
+    config.trusted_block = access.trust.or(config.trusted_block);
     if let Some(folder) = &access.tls {
         config.tls = Some(TlsFiles::in_folder(folder));
     }
@@ -183,7 +185,7 @@ async fn asked_to_stop() {
 
 async fn balance(identity: Identity, json: bool) -> Result<(), Failure> {
     let (address, id) = (identity.key.address(), identity.key.key_id());
-    let mut asker = Asker::open(&identity.config, identity.consortium).await?;
+    let mut asker = Asker::open(&identity.config, &identity.consortium).await?;
     let answers =
         async { Ok::<_, AskError>((asker.account(address).await?, asker.vehicle(id).await?)) }.await;
     let refused = std::mem::take(&mut asker.refused);
@@ -238,11 +240,16 @@ async fn balance(identity: Identity, json: bool) -> Result<(), Failure> {
 }
 
 async fn picture(identity: Identity, area: Area, json: bool) -> Result<(), Failure> {
-    let mut asker = Asker::open(&identity.config, identity.consortium).await?;
+    let mut asker = Asker::open(&identity.config, &identity.consortium).await?;
     let answer = asker.picture(area).await;
     let refused = std::mem::take(&mut asker.refused);
     asker.close().await;
     let figures = answer?;
+    if !json && figures.is_empty() {
+        return say(
+            "no figures: the units that answered know none in this area (that there is none is not proved)\nverified: true, 0 figures",
+        );
+    }
     if json {
         let shown: Vec<_> = figures
             .iter()
@@ -252,6 +259,8 @@ async fn picture(identity: Identity, area: Area, json: bool) -> Result<(), Failu
             "verified": true,
             "bbox": area.to_string(),
             "estimates": shown,
+            // What a unit leaves out is not proved to be absent.
+            "complete": false,
             "refused": refused,
         }));
     }
@@ -327,7 +336,7 @@ fn human(kind: Kind, value: i32) -> String {
 }
 
 async fn explain(identity: Identity, epoch: Epoch, json: bool) -> Result<(), Failure> {
-    let mut asker = Asker::open(&identity.config, identity.consortium).await?;
+    let mut asker = Asker::open(&identity.config, &identity.consortium).await?;
     let answer = asker.explain(identity.key.key_id(), epoch).await;
     asker.close().await;
     let explanation = answer?;
@@ -350,7 +359,7 @@ async fn transfer(
         consortium,
     } = identity;
     let chain = consortium.chain.clone();
-    let mut asker = Asker::open(&config, consortium).await?;
+    let mut asker = Asker::open(&config, &consortium).await?;
     let sent = async {
         let account = asker.account(key.address()).await?;
         let transaction = wallet::transfer(&key, &chain, &account, to, amount)?;
@@ -415,10 +424,7 @@ fn thousandths(fraction: u32) -> f64 {
 }
 
 fn age_ms(time: Timestamp) -> u64 {
-    let unix = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_unix_millis(unix.as_millis() as u64).since(time)
+    wall().since(time)
 }
 
 /// Prints a line. A reader that has seen enough, such as `head`, is no failure.

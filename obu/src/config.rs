@@ -5,10 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
+use milepost_wire::light::{Bounds, LightClient};
 use milepost_wire::link::TlsFiles;
-use milepost_wire::{ChainId, Members, Report, SecretKey};
+use milepost_wire::{Report, SecretKey};
 use serde::{Deserialize, Serialize};
 
+use crate::heads::Anchor;
 use crate::outbox::Limits;
 use crate::vehicle::VehicleConfig;
 
@@ -20,6 +22,15 @@ pub struct Config {
     pub key_file: PathBuf,
     /// What the vehicle trusts to begin with: chain, genesis and members, as JSON.
     pub consortium_file: PathBuf,
+    /// Where the newest trusted block is kept on disk; empty: beside the key, with `.trusted` at the end of its name.
+    pub trusted_file: PathBuf,
+    /// A block that the owner vouches for, `HEIGHT:HASH`, where what is kept is too old.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_block: Option<Anchor>,
+    /// For so many seconds after its block, what is trusted is enough to go on from. At least 1.
+    pub trust_s: u64,
+    /// How far a block may lie ahead of the vehicle's clock, in milliseconds.
+    pub drift_ms: u64,
     /// Zenoh endpoints of roadside units, tried in this order.
     pub connect: Vec<String>,
     /// Where reports wait on disk; empty: beside the key, with `.outbox` at the end of its name.
@@ -76,6 +87,10 @@ impl Default for Config {
         Self {
             key_file: "vehicle.key".into(),
             consortium_file: "consortium.json".into(),
+            trusted_file: PathBuf::new(),
+            trusted_block: None,
+            trust_s: Bounds::default().trust_period_ms / 1000,
+            drift_ms: Bounds::default().drift_max_ms,
             connect: vec!["tcp/127.0.0.1:7447".into()],
             outbox_file: PathBuf::new(),
             segments: Segments::Cell,
@@ -159,6 +174,7 @@ impl Config {
             &mut config.key_file,
             &mut config.consortium_file,
             &mut config.outbox_file,
+            &mut config.trusted_file,
         ] {
             if !file.as_os_str().is_empty() {
                 *file = folder.join(&*file);
@@ -214,6 +230,7 @@ impl Config {
                 self.resend_pace_ms >= 1,
                 "of 1 or more",
             ),
+            ("trust_s", self.trust_s, self.trust_s >= 1, "of 1 or more"),
             ("sync_ms", self.sync_ms, self.sync_ms >= 1, "of 1 or more"),
             ("heads_max", self.heads_max, self.heads_max >= 1, "of 1 or more"),
         ];
@@ -229,19 +246,36 @@ impl Config {
 
     /// Where reports wait on disk.
     pub fn outbox_path(&self) -> PathBuf {
-        if !self.outbox_file.as_os_str().is_empty() {
-            return self.outbox_file.clone();
+        self.beside_key(&self.outbox_file, ".outbox")
+    }
+
+    /// Where the newest trusted block is kept.
+    pub fn trusted_path(&self) -> PathBuf {
+        self.beside_key(&self.trusted_file, ".trusted")
+    }
+
+    fn beside_key(&self, file: &Path, ending: &str) -> PathBuf {
+        if !file.as_os_str().is_empty() {
+            return file.to_owned();
         }
         let mut name = self.key_file.as_os_str().to_owned();
-        name.push(".outbox");
+        name.push(ending);
         name.into()
     }
 
+    /// What time allows in following the chain.
+    pub const fn bounds(&self) -> Bounds {
+        Bounds {
+            trust_period_ms: self.trust_s.saturating_mul(1000),
+            drift_max_ms: self.drift_ms,
+        }
+    }
+
     /// What of this concerns the core.
-    pub fn vehicle(&self, chain: ChainId, members: Members, key: SecretKey) -> VehicleConfig {
+    pub fn vehicle(&self, light: LightClient, key: SecretKey) -> VehicleConfig {
         VehicleConfig {
-            chain,
-            members,
+            light,
+            anchor: self.trusted_block,
             key,
             bundle_ms: self.bundle_ms,
             observations_max: self.observations_max,
@@ -307,5 +341,6 @@ mod tests {
         let config = Config::load(&path).unwrap();
         assert_eq!(config.key_file, folder.path().join("v/key"));
         assert_eq!(config.outbox_path(), folder.path().join("v/key.outbox"));
+        assert_eq!(config.trusted_path(), folder.path().join("v/key.trusted"));
     }
 }

@@ -258,8 +258,9 @@ fn fixed(value: i128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heads::Heads;
     use crate::light::LightClient;
-    use crate::testing::Town;
+    use crate::testing::{NOW, Town};
     use milepost_wire::output::Item;
     use milepost_wire::payout::Purse;
     use milepost_wire::time::Slot;
@@ -334,11 +335,11 @@ mod tests {
     #[test]
     fn scores_add_up_to_the_payment_however_often_they_are_shown() {
         let town = Town::new(4);
-        let mut light = LightClient::new(town.consortium(), 4);
+        let mut light = LightClient::new(Heads::new(town.light(), 5));
         let scores = town.outputs_proof(3, &[score(1, 60_000), score(2, -10_000)]);
         let paid = town.outputs_proof(5, &[payment(50_000), closed()]);
         let proofs = [scores.clone(), paid, scores];
-        let explanation = light.explanation(VEHICLE, Epoch(2), &proofs).unwrap();
+        let explanation = light.explanation(NOW, VEHICLE, Epoch(2), &proofs).unwrap();
         assert_eq!(explanation.scores().len(), 2);
         assert!(explanation.adds_up());
 
@@ -356,37 +357,47 @@ mod tests {
     #[test]
     fn a_score_that_is_kept_back_shows() {
         let town = Town::new(4);
-        let mut light = LightClient::new(town.consortium(), 4);
+        let mut light = LightClient::new(Heads::new(town.light(), 5));
         let outputs = [score(1, 60_000), score(2, -10_000), payment(50_000), closed()];
         let whole = town.outputs_proof(2, &outputs);
-        assert!(light.explanation(VEHICLE, Epoch(2), &[whole]).unwrap().adds_up());
+        assert!(
+            light
+                .explanation(NOW, VEHICLE, Epoch(2), &[whole])
+                .unwrap()
+                .adds_up()
+        );
         let mut proof = town.outputs_proof(3, &outputs);
         proof.outputs.remove(1);
-        let explanation = light.explanation(VEHICLE, Epoch(2), &[proof]).unwrap();
+        let explanation = light.explanation(NOW, VEHICLE, Epoch(2), &[proof]).unwrap();
         assert!(!explanation.adds_up());
     }
 
     #[test]
     fn other_vehicles_and_epochs_do_not_count() {
         let town = Town::new(4);
-        let mut light = LightClient::new(town.consortium(), 4);
+        let mut light = LightClient::new(Heads::new(town.light(), 5));
         let proof = town.outputs_proof(3, &[score(1, 60_000)]);
         assert!(
             light
-                .explanation(KeyId([6; 8]), Epoch(2), std::slice::from_ref(&proof))
+                .explanation(NOW, KeyId([6; 8]), Epoch(2), std::slice::from_ref(&proof))
                 .unwrap()
                 .is_empty()
         );
-        assert!(light.explanation(VEHICLE, Epoch(3), &[proof]).unwrap().is_empty());
+        assert!(
+            light
+                .explanation(NOW, VEHICLE, Epoch(3), &[proof])
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]
     fn a_forged_score_is_refused() {
         let town = Town::new(4);
-        let mut light = LightClient::new(town.consortium(), 4);
+        let mut light = LightClient::new(Heads::new(town.light(), 5));
         let mut proof = town.outputs_proof(3, &[score(1, 60_000)]);
         proof.outputs[0].0 = score(1, 600_000);
-        assert!(light.explanation(VEHICLE, Epoch(2), &[proof]).is_err());
+        assert!(light.explanation(NOW, VEHICLE, Epoch(2), &[proof]).is_err());
     }
 
     #[test]

@@ -6,16 +6,17 @@
 //! | question | module |
 //! |---|---|
 //! | what does a vehicle do next | [`vehicle`], with [`bundle`] and [`outbox`] |
-//! | what must it not forget | [`journal`], [`key_file`] |
-//! | which blocks were agreed on | [`heads`] |
+//! | what must it not forget | [`journal`], [`key_file`], [`trusted`] |
+//! | which blocks were agreed on | [`heads`], with [`milepost_wire::light`] |
 //! | what does the ledger say | [`light`], [`explain`] |
 //! | how does it spend | [`wallet`] |
 //! | how long does it take | [`finality`] |
 //! | where do observations come from | [`source`], [`replay`] |
-//! | how does all that meet the world | [`config`], [`net`], [`ask`], [`run`] |
+//! | how does all that meet the world | [`config`], [`clock`], [`net`], [`ask`], [`run`] |
 
 pub mod ask;
 pub mod bundle;
+pub mod clock;
 pub mod config;
 pub mod explain;
 pub mod finality;
@@ -28,6 +29,7 @@ pub mod outbox;
 pub mod replay;
 pub mod run;
 pub mod source;
+pub mod trusted;
 pub mod vehicle;
 pub mod wallet;
 

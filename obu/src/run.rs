@@ -8,31 +8,38 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use milepost_wire::certificate::Head;
+use milepost_wire::light::LightBlock;
 use milepost_wire::output::Outcome;
 use milepost_wire::proof::ReceiptNotice;
 use milepost_wire::{
-    Address, Amount, Consortium, KeyId, Message, SecretKey, Sequence, Timestamp, decode, topic,
+    Address, Amount, ChainId, Consortium, Height, KeyId, Message, SecretKey, Sequence, Timestamp, decode,
+    topic,
 };
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use zenoh::Session;
+use zenoh::query::{ConsolidationMode, QueryTarget};
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::finality::Finality;
 use crate::journal::{FileJournal, Journal, JournalError};
 use crate::net::{self, NetError};
 use crate::outbox::Change;
 use crate::replay::{Reading, ReplayError, When};
+use crate::trusted::{TrustFile, TrustedError};
 use crate::vehicle::{Input, Output, Sensed, Vehicle};
 
 /// Messages that were heard and not looked at yet.
 const HEARD_MAX: usize = 256;
 /// Times until reports were final that are kept, and reports whose time is still running.
 const TIMES_MAX: usize = 4096;
+/// How long an answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// How often the link is looked at.
 const LINK_EVERY: Duration = Duration::from_millis(250);
 
@@ -42,6 +49,9 @@ pub enum RunError {
     /// Nothing can be stored.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// It cannot be told, or kept, what is trusted.
+    #[error(transparent)]
+    Trusted(#[from] TrustedError),
     /// No session.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -118,13 +128,18 @@ pub async fn run(
     let (journal, resumed) = FileJournal::open(&config.outbox_path(), &consortium.chain, vehicle, fresh)?;
     tracing::info!(%vehicle, waiting = resumed.kept.len(), next = %resumed.next_sequence, "ready");
 
-    let core = config.vehicle(consortium.chain.clone(), consortium.members.clone(), key);
+    let (trusted, light) = TrustFile::open(&config.trusted_path(), consortium, clock.now(), config.bounds())?;
+    let core = config.vehicle(light, key);
     let mut core = Vehicle::new(core, resumed.next_sequence);
     let crowded_out = core.resume(clock.now(), resumed.kept);
+    let (heard_sender, mut heard) = mpsc::channel(HEARD_MAX);
     let mut shell = Shell {
         clock,
+        chain: consortium.chain.clone(),
         vehicle: core,
         journal,
+        trusted,
+        heard: heard_sender.clone(),
         session: None,
         linked: false,
         wake_at: None,
@@ -135,7 +150,6 @@ pub async fn run(
         shell.journal.record(change)?;
     }
 
-    let (heard_sender, mut heard) = mpsc::channel(HEARD_MAX);
     let mut sensed = spawn_pacing(readings, clock);
     let opening = net::open(settings);
     tokio::pin!(stop, opening);
@@ -181,13 +195,14 @@ pub async fn run(
                 shell.handle(Input::Tick).await?;
             }
             _ = link.tick() => shell.look_at_link().await?,
-            _ = sync.tick() => shell.journal.sync()?,
+            _ = sync.tick() => shell.sync()?,
         }
     }
 
     shell.handle(Input::Flush).await?;
     drop(subscribers);
     let summary = shell.summary(address, source_error);
+    shell.trusted.keep(shell.vehicle.trusted())?;
     shell.journal.close()?;
     if let Some(session) = shell.session {
         net::close(session).await;
@@ -198,8 +213,12 @@ pub async fn run(
 /// What the loop holds.
 struct Shell {
     clock: Clock,
+    chain: ChainId,
     vehicle: Vehicle,
     journal: FileJournal,
+    trusted: TrustFile,
+    /// Where answers go.
+    heard: mpsc::Sender<Input>,
     session: Option<Session>,
     /// What was last seen of the link, for the log.
     linked: bool,
@@ -230,6 +249,13 @@ impl Shell {
                         tracing::warn!("{error}");
                     }
                 }
+                Output::AskLight(height) => {
+                    if let Some(session) = &self.session
+                        && let Err(error) = ask_light(session, &self.chain, height, self.heard.clone()).await
+                    {
+                        tracing::warn!("{error}");
+                    }
+                }
                 Output::WakeAt(time) => self.wake_at = Some(self.clock.instant(time)),
                 Output::Finalised { sequence, outcome } => {
                     tracing::debug!(%sequence, ?outcome, "final");
@@ -246,6 +272,12 @@ impl Shell {
             }
         }
         Ok(())
+    }
+
+    /// Brings what must not be forgotten to the disk itself.
+    fn sync(&mut self) -> Result<(), RunError> {
+        self.journal.sync()?;
+        Ok(self.trusted.keep(self.vehicle.trusted())?)
     }
 
     async fn look_at_link(&mut self) -> Result<(), JournalError> {
@@ -291,35 +323,6 @@ impl Shell {
             not_believed: counts.refused,
             source_error,
         }
-    }
-}
-
-/// The wall clock as it stood at the start, carried on by the steady one: a step of the wall clock, as at the first
-/// fix of a receiver, moves no report into the past.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    started_at: Timestamp,
-    started: Instant,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let unix = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
-        Self {
-            started_at: Timestamp::from_unix_millis(unix_ms),
-            started: Instant::now(),
-        }
-    }
-
-    fn now(&self) -> Timestamp {
-        self.started_at.plus(self.started.elapsed().as_millis() as u64)
-    }
-
-    fn instant(&self, time: Timestamp) -> Instant {
-        self.started + Duration::from_millis(time.since(self.started_at))
     }
 }
 
@@ -387,26 +390,49 @@ async fn listen(
     Ok(vec![heads.await?, receipts.await?])
 }
 
+/// Asks all units; their answers are heard as they come.
+async fn ask_light(
+    session: &Session,
+    chain: &ChainId,
+    height: Height,
+    heard: mpsc::Sender<Input>,
+) -> Result<(), NetError> {
+    let callback = move |reply: zenoh::query::Reply| match reply.result() {
+        Ok(sample) => hear::<LightBlock>(sample, &heard, Input::Light),
+        Err(error) => tracing::debug!("no light block: {error:?}"),
+    };
+    session
+        .get(topic::ask_light(chain, height))
+        .target(QueryTarget::All)
+        .consolidation(ConsolidationMode::None)
+        .timeout(ANSWER_MAX)
+        .callback(callback)
+        .await
+        .map_err(NetError::zenoh("ask for a light block"))
+}
+
 async fn subscribe<T: Message + 'static>(
     session: &Session,
     topic: String,
     heard: mpsc::Sender<Input>,
     input: fn(T) -> Input,
 ) -> Result<Subscriber, NetError> {
-    let callback = move |sample: zenoh::sample::Sample| {
-        let payload = sample.payload();
-        if payload.len() > T::LEN_MAX {
-            return tracing::debug!("a {} of {} bytes was dropped", T::NAME, payload.len());
-        }
-        match decode(&payload.to_bytes()) {
-            // Where the loop is behind, the newest are dropped.
-            Ok(message) => drop(heard.try_send(input(message))),
-            Err(error) => tracing::debug!("{error}"),
-        }
-    };
+    let callback = move |sample: zenoh::sample::Sample| hear(&sample, &heard, input);
     session
         .declare_subscriber(topic)
         .callback(callback)
         .await
         .map_err(NetError::zenoh("subscribe"))
+}
+
+/// Hands a message on. Where the loop is behind, the newest are dropped.
+fn hear<T: Message>(sample: &zenoh::sample::Sample, heard: &mpsc::Sender<Input>, input: fn(T) -> Input) {
+    let payload = sample.payload();
+    if payload.len() > T::LEN_MAX {
+        return tracing::debug!("a {} of {} bytes was dropped", T::NAME, payload.len());
+    }
+    match decode(&payload.to_bytes()) {
+        Ok(message) => drop(heard.try_send(input(message))),
+        Err(error) => tracing::debug!("{error}"),
+    }
 }

@@ -3,6 +3,7 @@
 //! A town whose members certify whatever a test wants certified.
 
 use milepost_wire::certificate::Head;
+use milepost_wire::light::{Bounds, LightBlock, LightClient};
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
 use milepost_wire::state::StateKey;
 use milepost_wire::tree::{End, StatePath, key_hash, leaf_hash, state_root};
@@ -11,6 +12,9 @@ use milepost_wire::{
     Certificate, ChainId, Consortium, Hash, Header, Height, Member, Members, Output, SecretKey, Signature,
     Timestamp, merkle, output,
 };
+
+/// Later than every block of these tests.
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
 /// A consortium whose keys a test holds.
 pub(crate) struct Town {
@@ -25,8 +29,18 @@ impl Town {
     }
 
     pub(crate) fn named(chain: &str, count: u64) -> Self {
-        let mut keys: Vec<_> = (0..count)
-            .map(|seed| SecretKey::from_seed("member", seed))
+        Self::with(chain, &(0..count).collect::<Vec<_>>())
+    }
+
+    /// The town with other members.
+    pub(crate) fn of(seeds: &[u64]) -> Self {
+        Self::with("town", seeds)
+    }
+
+    fn with(chain: &str, seeds: &[u64]) -> Self {
+        let mut keys: Vec<_> = seeds
+            .iter()
+            .map(|seed| SecretKey::from_seed("member", *seed))
             .collect();
         keys.sort_by_key(SecretKey::address);
         let member = |key: &SecretKey| Member {
@@ -47,6 +61,20 @@ impl Town {
             chain: self.chain.clone(),
             genesis: Hash::ZERO,
             members: self.members.clone(),
+        }
+    }
+
+    /// Trusts the members, since just now.
+    pub(crate) fn light(&self) -> LightClient {
+        LightClient::new(self.consortium(), NOW, Bounds::default())
+    }
+
+    /// A head with its members.
+    pub(crate) fn light_block(&self, head: &Head) -> LightBlock {
+        LightBlock {
+            head: head.clone(),
+            members: self.members.to_vec(),
+            next_members: Vec::new(),
         }
     }
 

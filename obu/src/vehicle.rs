@@ -14,29 +14,32 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use milepost_wire::certificate::Head;
+use milepost_wire::light::{LightBlock, LightClient};
 use milepost_wire::output::{Outcome, Payment, Receipt};
 use milepost_wire::proof::ReceiptNotice;
 use milepost_wire::time::Epoch;
 use milepost_wire::{
-    Cell, ChainId, Heading, KeyId, Measure, Members, Observation, Output as LedgerOutput, Place, Report,
+    Cell, Consortium, Heading, Height, KeyId, Measure, Observation, Output as LedgerOutput, Place, Report,
     SecretKey, Sequence, Signed, Timestamp, encode, topic,
 };
 use serde::Serialize;
 
 use crate::bundle::Bundle;
-use crate::heads::{Certified, HeadError, Heads};
+use crate::heads::{Anchor, Certified, HeadError, Heads, Heard};
 use crate::outbox::{Change, Kept, Limits, Outbox};
 
+/// A light block that nobody gave is asked for again after so many milliseconds.
+const ASK_AGAIN_MS: u64 = 1000;
 /// Receipts that are held back for want of their block's head.
 const EARLY_MAX: usize = 8;
 
 /// What one vehicle is made of.
 #[derive(Clone, Debug)]
 pub struct VehicleConfig {
-    /// Which ledger.
-    pub chain: ChainId,
-    /// Who certifies it.
-    pub members: Members,
+    /// Which ledger, and what of it is trusted.
+    pub light: LightClient,
+    /// What the owner vouches for beside that.
+    pub anchor: Option<Anchor>,
     /// The vehicle's own key.
     pub key: SecretKey,
     /// An observation waits for company for so many milliseconds, ...
@@ -50,9 +53,10 @@ pub struct VehicleConfig {
 }
 
 impl VehicleConfig {
-    /// The defaults of [`crate::config::Config`].
-    pub fn new(chain: ChainId, members: Members, key: SecretKey) -> Self {
-        crate::config::Config::default().vehicle(chain, members, key)
+    /// The defaults of [`crate::config::Config`], trusting a consortium's first members since a moment.
+    pub fn new(consortium: Consortium, at: Timestamp, key: SecretKey) -> Self {
+        let config = crate::config::Config::default();
+        config.vehicle(LightClient::new(consortium, at, config.bounds()), key)
     }
 }
 
@@ -84,6 +88,8 @@ pub enum Input {
     Head(Head),
     /// A head that this process has checked already: with many vehicles, once for all.
     Certified(Certified),
+    /// An answer to [`Output::AskLight`]; nobody has checked it.
+    Light(LightBlock),
     /// Receipts were heard; nobody has checked them.
     Receipt(ReceiptNotice),
     /// Whether any roadside unit is in reach.
@@ -106,6 +112,9 @@ pub enum Output {
         /// An encoded [`milepost_wire::SignedReport`].
         bytes: Vec<u8>,
     },
+    /// Ask all units for the light block at this height, and give their answers as [`Input::Light`]. Where none comes,
+    /// it is asked for again.
+    AskLight(Height),
     /// Give a [`Input::Tick`] at this time. The latest such wish counts.
     WakeAt(Timestamp),
     /// The ledger has dealt with a report; a certified header vouches for it.
@@ -158,6 +167,8 @@ pub struct Vehicle {
     outbox: Outbox,
     heads: Heads,
     early: VecDeque<ReceiptNotice>,
+    /// Which light block was last asked for, and when.
+    asked: Option<(Height, Timestamp)>,
     /// The last epoch that it was told to be paid for.
     paid_for: Option<Epoch>,
     /// What was last asked for with [`Output::WakeAt`] and has not come.
@@ -176,8 +187,9 @@ impl Vehicle {
             linked: false,
             bundle: Bundle::new(config.bundle_ms, config.observations_max),
             outbox: Outbox::new(config.outbox),
-            heads: Heads::new(config.chain, config.members, config.heads_max),
+            heads: Heads::new(config.light, config.heads_max).anchored(config.anchor),
             early: VecDeque::new(),
+            asked: None,
             paid_for: None,
             wake_at: None,
             counts: Counts::default(),
@@ -207,6 +219,11 @@ impl Vehicle {
         self.outbox.len()
     }
 
+    /// What it trusts, to be kept for the next start.
+    pub fn trusted(&self) -> &LightClient {
+        self.heads.trusted()
+    }
+
     /// The highest certified head.
     pub fn newest_head(&self) -> Option<&Certified> {
         self.heads.newest()
@@ -219,12 +236,16 @@ impl Vehicle {
         match input {
             Input::Sensed(sensed) => self.sense(now, sensed),
             Input::Head(head) => {
-                let heard = self.heads.hear(head);
-                self.head_heard(heard, &mut outputs);
+                let heard = self.heads.hear(now, head);
+                self.head_heard(now, heard, &mut outputs);
             }
             Input::Certified(header) => {
                 let heard = self.heads.admit(header);
-                self.head_heard(heard, &mut outputs);
+                self.head_heard(now, heard, &mut outputs);
+            }
+            Input::Light(block) => {
+                let heard = self.heads.offer(now, block);
+                self.head_heard(now, heard, &mut outputs);
             }
             Input::Receipt(notice) => self.receipts_heard(notice, &mut outputs),
             Input::Link(linked) => {
@@ -310,18 +331,40 @@ impl Vehicle {
         }
     }
 
-    fn head_heard(&mut self, heard: Result<Option<Certified>, HeadError>, outputs: &mut Vec<Output>) {
+    fn head_heard(&mut self, now: Timestamp, heard: Result<Heard, HeadError>, outputs: &mut Vec<Output>) {
         match heard {
-            Ok(None) => {}
-            Ok(Some(_)) => {
+            Ok(Heard::Known) => {}
+            Ok(Heard::New(_)) => {
                 self.counts.heads += 1;
                 // Those for heights above are held back once more.
                 for notice in std::mem::take(&mut self.early) {
                     self.receipts_heard(notice, outputs);
                 }
             }
+            Ok(Heard::Needs(height)) => self.ask_light(now, height, outputs),
             Err(error) => self.refuse(error.reason()),
         }
+    }
+
+    /// Asks for a light block: at once where it is the next on the way to one that waits, else once in a while. A way
+    /// on which nobody answers is given up, so that a forged block whose way leads nowhere holds up nothing.
+    fn ask_light(&mut self, now: Timestamp, height: Height, outputs: &mut Vec<Output>) {
+        let on_the_way = self.heads.needed();
+        let wanted = match self.asked {
+            Some((asked, at)) if now.since(at) < ASK_AGAIN_MS => {
+                match on_the_way.filter(|next| *next != asked) {
+                    Some(next) => next,
+                    None => return,
+                }
+            }
+            Some((asked, _)) if on_the_way == Some(asked) => {
+                self.heads.give_up();
+                self.heads.needed().unwrap_or(height)
+            }
+            _ => on_the_way.unwrap_or(height),
+        };
+        self.asked = Some((wanted, now));
+        outputs.push(Output::AskLight(wanted));
     }
 
     fn receipts_heard(&mut self, notice: ReceiptNotice, outputs: &mut Vec<Output>) {

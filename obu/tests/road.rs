@@ -110,6 +110,7 @@ fn config(folder: &Path, endpoint: &str, linger_s: u64) -> Config {
     Config {
         connect: vec![endpoint.to_owned()],
         outbox_file: folder.join("outbox"),
+        trusted_file: folder.join("trusted"),
         bundle_ms: 100,
         resend_ms: 500,
         ask_ms: 4000,
@@ -232,7 +233,7 @@ async fn a_lie_about_a_balance_is_refused_and_the_truth_taken() {
     let folder = tempfile::tempdir().expect("a folder");
     let unit = Unit::open(&town, &endpoint).await;
     unit.keep_account(&town, &key).await;
-    let mut asker = Asker::open(&config(folder.path(), &endpoint, 0), town.consortium())
+    let mut asker = Asker::open(&config(folder.path(), &endpoint, 0), &town.consortium())
         .await
         .expect("open");
     let account = asker.account(key.address()).await.expect("an answer");
@@ -252,10 +253,8 @@ async fn a_question_without_a_unit_ends_in_time() {
         ask_ms: 500,
         ..config(folder.path(), &free_endpoint(), 0)
     };
-    let opened = tokio::time::timeout(
-        Duration::from_secs(5),
-        Asker::open(&config, Town::new(4).consortium()),
-    );
+    let consortium = Town::new(4).consortium();
+    let opened = tokio::time::timeout(Duration::from_secs(5), Asker::open(&config, &consortium));
     assert!(matches!(
         opened.await.expect("in time"),
         Err(AskError::Unreachable { .. })

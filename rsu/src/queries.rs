@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `q/account/<address>` | a [`StateProof`](milepost_wire::proof::StateProof) of the newest ledger |
 //! | `q/vehicle/<key id>` | likewise |
-//! | `q/picture?bbox=W,S,E,N` | [`OutputsProof`](milepost_wire::proof::OutputsProof)s of the newest estimates, one a reply |
+//! | `q/picture?bbox=W,S,E,N` | [`OutputsProof`](milepost_wire::proof::OutputsProof)s of the newest estimates, one a reply; where there is none, one of no output under the newest head |
 //! | `q/explain/<key id>/<epoch>` | [`OutputsProof`](milepost_wire::proof::OutputsProof)s of scores, bonds, payment and the epoch's sums, one a reply |
 //! | `q/light/<height, or latest>` | a [`LightBlock`](milepost_wire::light::LightBlock), of whatever age |
 //!
@@ -145,7 +145,14 @@ fn picture_proofs(served: &Served, parameters: &str) -> Result<Vec<Vec<u8>>, Str
         ));
     }
     places.sort_unstable();
-    outputs_proofs(served, &places)
+    let proofs = outputs_proofs(served, &places)?;
+    if !proofs.is_empty() {
+        return Ok(proofs);
+    }
+    // Else whoever asks could not tell a unit that knows nothing of the area from one that does not answer.
+    let head = served.view().head().cloned().ok_or("there is no block yet")?;
+    let outputs = Vec::new();
+    Ok(vec![encode(&OutputsProof { head, outputs })])
 }
 
 fn outputs_proofs(served: &Served, places: &[milepost_node::store::Place]) -> Result<Vec<Vec<u8>>, String> {

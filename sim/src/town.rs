@@ -233,11 +233,12 @@ impl<'a> Town<'a> {
             member_keys,
             genesis,
         } = founding::found(scenario, seed)?;
+        let consortium = genesis.consortium();
         let vehicles = keys
             .into_iter()
             .enumerate()
             .map(|(index, key)| {
-                let config = VehicleConfig::new(genesis.chain.clone(), genesis.members.clone(), key);
+                let config = VehicleConfig::new(consortium.clone(), genesis.time, key);
                 let mut vehicle = Vehicle::new(config, Sequence(0));
                 vehicle.handle(genesis.time, VehicleInput::Link(true));
                 let driver = Driver::new(&companies[company_of[index]], index, seed);

@@ -65,6 +65,11 @@ impl Made {
 impl Chain {
     /// A chain of its own, with members and vehicles that anyone can derive.
     pub fn new(members: u64, vehicles: u64) -> Self {
+        Self::since(Timestamp::from_millis(700_000_000_000), members, vehicles)
+    }
+
+    /// The same, begun at a given time.
+    pub fn since(time: Timestamp, members: u64, vehicles: u64) -> Self {
         let keys: Vec<_> = (0..members)
             .map(|nth| SecretKey::from_seed("chain member", nth))
             .collect();
@@ -84,7 +89,7 @@ impl Chain {
         let genesis = Genesis {
             access: milepost_wire::Access::default(),
             chain: ChainId::new("long-chain").expect("an id"),
-            time: Timestamp::from_millis(700_000_000_000),
+            time,
             members: Members::new(keys.iter().enumerate().map(member).collect()).expect("members"),
             params: Params {
                 slot_ms: 10_000,
@@ -140,8 +145,19 @@ impl Chain {
         }
     }
 
-    /// The keys of those who vote on the next block.
-    fn voters(&self) -> Vec<&SecretKey> {
+    /// In the next block the members decide that the one that has been here longest goes on under a new key.
+    pub fn replace_oldest(&mut self) {
+        let key = SecretKey::from_seed("chain member", self.keys.len() as u64);
+        let change = Change::SetKey {
+            member: self.voters()[0].address(),
+            key: key.public(),
+        };
+        self.keys.push(key);
+        self.decide(change);
+    }
+
+    /// The keys of those who vote on the next block, in the order in which they were made.
+    pub fn voters(&self) -> Vec<&SecretKey> {
         let votes = |key: &&SecretKey| self.ledger.members().get(&key.address()).is_some();
         self.keys.iter().filter(votes).collect()
     }

@@ -240,6 +240,11 @@ impl LightClient {
         &self.consortium
     }
 
+    /// What time allows.
+    pub const fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
     /// The highest trusted block.
     pub fn newest(&self) -> (Height, Hash) {
         let (height, checkpoint) = self.newest_checkpoint();

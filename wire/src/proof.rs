@@ -104,13 +104,22 @@ impl StateProof {
         chain: &ChainId,
         members: &Members,
     ) -> Result<Option<&[u8]>, ProofError> {
+        self.head.verify(chain, members)?;
+        self.check(asked)
+    }
+
+    /// Checks everything under the header, which somebody else says to be believed, and returns the value's bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ProofError`].
+    pub fn check(&self, asked: StateKey) -> Result<Option<&[u8]>, ProofError> {
         if self.key != asked {
             return Err(ProofError::OtherKey {
                 asked,
                 answered: self.key,
             });
         }
-        self.head.verify(chain, members)?;
         let value = self.value.as_deref();
         let tree_root = self
             .path
@@ -143,6 +152,15 @@ impl OutputsProof {
     /// [`ProofError`].
     pub fn verify(&self, chain: &ChainId, members: &Members) -> Result<(), ProofError> {
         self.head.verify(chain, members)?;
+        self.check()
+    }
+
+    /// Checks everything under the header, which somebody else says to be believed.
+    ///
+    /// # Errors
+    ///
+    /// [`ProofError::Output`].
+    pub fn check(&self) -> Result<(), ProofError> {
         verify_outputs(&self.head.header, &self.outputs)
     }
 }

@@ -13,11 +13,7 @@ fn at(ms: u64) -> Timestamp {
 }
 
 fn config(town: &Town) -> VehicleConfig {
-    VehicleConfig::new(
-        town.chain.clone(),
-        town.members.clone(),
-        SecretKey::from_seed("vehicle", 1),
-    )
+    VehicleConfig::new(town.consortium(), at(0), SecretKey::from_seed("vehicle", 1))
 }
 
 fn linked(town: &Town) -> Vehicle {
@@ -294,6 +290,43 @@ fn a_process_with_many_vehicles_checks_a_head_once() {
 }
 
 #[test]
+fn other_members_certify_receipts_once_their_light_block_was_asked_for() {
+    let (town, later) = (Town::new(4), Town::of(&[0, 1, 2, 7]));
+    let mut vehicle = linked(&town);
+    report(&mut vehicle, 0);
+    let outputs = [receipt(vehicle.id(), 0)];
+    let head = later.head(9, output::root(&outputs));
+    vehicle.handle(at(2000), Input::Receipt(Town::notice(9, &outputs)));
+    let told = vehicle.handle(at(2000), Input::Head(head.clone()));
+    assert!(told.contains(&Output::AskLight(Height(9))), "{told:?}");
+    assert!(
+        vehicle.handle(at(2500), Input::Head(head.clone())).is_empty(),
+        "once a second"
+    );
+    let told = vehicle.handle(at(2501), Input::Light(later.light_block(&head)));
+    assert_eq!(finalised(&told), [0]);
+    assert_eq!(vehicle.trusted().members(), &later.members);
+}
+
+#[test]
+fn a_forged_way_that_leads_nowhere_holds_up_nothing() {
+    let (town, strangers) = (Town::new(4), Town::of(&[90, 91, 92, 93]));
+    let mut vehicle = linked(&town);
+    let forged = strangers.head(800, Hash::ZERO);
+    let told = vehicle.handle(at(0), Input::Head(forged.clone()));
+    assert_eq!(told, [Output::AskLight(Height(800))]);
+    let told = vehicle.handle(at(1), Input::Light(strangers.light_block(&forged)));
+    assert_eq!(told, [Output::AskLight(Height(400))], "which nobody has");
+    let later = Town::of(&[0, 1, 2, 7]);
+    let head = later.head(9, Hash::ZERO);
+    assert!(vehicle.handle(at(500), Input::Head(head.clone())).is_empty());
+    let told = vehicle.handle(at(1500), Input::Head(head.clone()));
+    assert_eq!(told, [Output::AskLight(Height(9))]);
+    vehicle.handle(at(1501), Input::Light(later.light_block(&head)));
+    assert_eq!(vehicle.newest_head().unwrap().height, Height(9));
+}
+
+#[test]
 fn what_is_too_old_to_say_is_counted_and_left_out() {
     let town = Town::new(4);
     let mut vehicle = linked(&town);
@@ -391,7 +424,7 @@ proptest! {
                         let first = signed.entry(sequence.0).or_insert_with(|| bytes.clone());
                         prop_assert_eq!(&*first, &bytes, "one sequence, one report");
                     }
-                    Output::Finalised { .. } | Output::Paid(_) => {}
+                    Output::Finalised { .. } | Output::Paid(_) | Output::AskLight(_) => {}
                 }
             }
             prop_assert!(vehicle.waiting() <= 10);

@@ -84,7 +84,8 @@ impl Town<'_> {
                     self.queue
                         .at(at.since(self.genesis.time) * 1000, Event::Tick(vehicle));
                 }
-                VehicleOutput::Finalised { .. } | VehicleOutput::Paid(_) => {}
+                // Here heads come checked, so nobody needs light blocks.
+                VehicleOutput::Finalised { .. } | VehicleOutput::Paid(_) | VehicleOutput::AskLight(_) => {}
             }
         }
     }
