@@ -212,10 +212,9 @@ impl Heads {
         anchor.or_else(|| self.light.needed())
     }
 
-    /// Forgets what waits for light blocks.
+    /// Forgets the light blocks that wait for others. The head that was heard last is still wanted.
     pub fn give_up(&mut self) {
         self.light.give_up();
-        self.wanted = None;
     }
 
     /// Takes a head in.
@@ -434,7 +433,8 @@ mod tests {
         assert!(matches!(heard, Heard::New(header) if *header == head.header));
         let strangers = Town::of(&[90, 91, 92, 93]);
         let head = strangers.head(6, Hash::ZERO);
-        assert_eq!(heads.hear(NOW, head.clone()), Ok(Heard::Needs(Height(6))));
+        let told = heads.hear(NOW, head.clone()).unwrap_err();
+        assert_eq!(told.reason(), "head_does_not_follow");
         assert!(heads.offer(NOW, strangers.light_block(&head)).is_err());
         assert_eq!(heads.newest().unwrap().height, Height(5));
     }

@@ -122,8 +122,11 @@ impl TrustFile {
         }
         let light = match block {
             None => LightClient::new(consortium.clone(), since, bounds),
-            Some(block) => LightClient::resume(consortium.clone(), block, bounds)
-                .map_err(|error: LightError| damaged(&error))?,
+            Some(block) => {
+                let resumed = LightClient::resume(consortium.clone(), block, bounds);
+                let resumed = resumed.map_err(|error: LightError| damaged(&error))?;
+                resumed.with_genesis(since)
+            }
         };
         Ok((file(since, &light), light))
     }

@@ -9,6 +9,7 @@
 )]
 mod testing;
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,13 +18,17 @@ use std::time::Duration;
 
 use milepost_obu::Config;
 use milepost_obu::ask::{AskError, Asker};
+use milepost_obu::clock::wall;
 use milepost_obu::config::Segments;
 use milepost_obu::replay::{self, Choice};
 use milepost_obu::run::{self, Summary};
 use milepost_obu::source::Source;
+use milepost_obu::trusted::TrustFile;
 use milepost_wire::output::{Outcome, Receipt};
 use milepost_wire::state::{Account, StateKey};
-use milepost_wire::{Amount, Output, SecretKey, Sequence, SignedReport, decode, encode, output, topic};
+use milepost_wire::{
+    Amount, Height, Output, SecretKey, Sequence, SignedReport, decode, encode, output, topic,
+};
 use testing::Town;
 use zenoh::{Session, Wait};
 
@@ -47,8 +52,11 @@ impl Unit {
         }
         let session = zenoh::open(settings).await.expect("a session");
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let height = AtomicU64::new(1);
+        // Blocks of this town have no parents: of two in a row, the second would not follow.
+        let height = AtomicU64::new(5);
+        let heads = Arc::new(Mutex::new(BTreeMap::new()));
         let (air, hearing, certifier) = (session.clone(), heard.clone(), town.clone());
+        let made = heads.clone();
         session
             .declare_subscriber(topic::reports(&town.chain))
             .callback(move |sample| {
@@ -61,8 +69,11 @@ impl Unit {
                     sequence,
                     outcome,
                 })];
-                let height = height.fetch_add(1, Ordering::Relaxed);
+                let height = height.fetch_add(2, Ordering::Relaxed);
                 let head = certifier.head(height, output::root(&outputs));
+                made.lock()
+                    .expect("no panic")
+                    .insert(Height(height), head.clone());
                 let notice = Town::notice(height, &outputs);
                 let receipts = topic::receipt(&certifier.chain, vehicle);
                 air.put(receipts, encode(&notice)).wait().expect("put");
@@ -73,6 +84,21 @@ impl Unit {
             .background()
             .await
             .expect("a subscriber");
+        let certifier = town.clone();
+        session
+            .declare_queryable(format!("{}/q/light/*", topic::root(&town.chain)))
+            .callback(move |query| {
+                let key = query.key_expr().clone();
+                let height = key.rsplit('/').next().and_then(|height| height.parse().ok());
+                let heads = heads.lock().expect("no panic");
+                if let Some(head) = height.and_then(|height| heads.get(&Height(height))) {
+                    let block = encode(&certifier.light_block(head));
+                    query.reply(key, block).wait().expect("a reply");
+                }
+            })
+            .background()
+            .await
+            .expect("a queryable");
         Self { session, heard }
     }
 
@@ -166,6 +192,44 @@ async fn what_a_vehicle_sees_becomes_final() {
     assert_eq!(
         (summary.waiting, summary.refused, summary.lost),
         (0, 0, 0),
+        "{summary:?}"
+    );
+    unit.session.close().await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_vehicle_sees_becomes_final_though_members_have_changed_meanwhile() {
+    let (town, key, endpoint) = (Town::new(4), SecretKey::from_seed("v", 5), free_endpoint());
+    let later = Arc::new(Town::of(&[0, 1, 2, 7]));
+    let folder = tempfile::tempdir().expect("a folder");
+    let unit = Unit::open(&later, &endpoint).await;
+    let mut config = config(folder.path(), &endpoint, 20);
+    // This town's blocks are of the year 2004.
+    config.trust_s = 1_000_000_000;
+    let summary = drive(&config, &town, &key, LINES).await;
+    assert_eq!((summary.counted, summary.waiting), (3, 0), "{summary:?}");
+    let (_, light) = TrustFile::open(
+        &config.trusted_path(),
+        &town.consortium(),
+        wall(),
+        config.bounds(),
+    )
+    .expect("what it trusts is kept");
+    assert_eq!(light.members(), &later.members);
+    unit.session.close().await.expect("closed");
+}
+
+/// The control: strangers certify the same, and have light blocks for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_strangers_certify_is_never_final() {
+    let (town, key, endpoint) = (Town::new(4), SecretKey::from_seed("v", 6), free_endpoint());
+    let strangers = Arc::new(Town::of(&[90, 91, 92, 93]));
+    let folder = tempfile::tempdir().expect("a folder");
+    let unit = Unit::open(&strangers, &endpoint).await;
+    let summary = drive(&config(folder.path(), &endpoint, 3), &town, &key, LINES).await;
+    assert_eq!(
+        (summary.sent, summary.counted, summary.waiting),
+        (3, 0, 3),
         "{summary:?}"
     );
     unit.session.close().await.expect("closed");

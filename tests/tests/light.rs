@@ -45,7 +45,8 @@ impl Site {
         let mut store = Rocks::open(&folder.path().join("store")).expect("opens");
         let mut chain = Chain::since(wall().minus(600_000), 4, 40);
         store.load(chain.genesis.hash()).expect("begins");
-        chain.grow(&mut store, None, 20);
+        // Long enough that figures are settled.
+        chain.grow(&mut store, None, 300);
         for _ in 0..12 {
             chain.replace_oldest();
             chain.grow(&mut store, None, 8);
