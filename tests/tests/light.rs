@@ -497,7 +497,7 @@ async fn a_fork_is_told_as_what_it_is() {
     let tip = site.tip().header;
     let forger = Forger {
         chain: tip.chain.clone(),
-        members: site.chain.voters(),
+        members: site.chain.voters().into_iter().cloned().collect(),
         signers: 4,
         tip: (tip.height, tip.time),
     };
