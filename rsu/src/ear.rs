@@ -9,12 +9,14 @@
 //! ledger, whose scores see more than one unit does; [`Limits::refuse_suspects`] refuses it, too.
 //!
 //! The rate limit stands behind the cheap stages and before the costly one: it bounds what is spent on
-//! signatures in one vehicle's name. A resent report costs a look-up and none of the sender's share. Somebody
+//! signatures in one vehicle's name. A resent report costs a look-up and none of the sender's share, whether it is on
+//! the ledger already or on its way; one that is in none of the next [`LOST_AFTER`] blocks was lost on its way, and is
+//! heard anew. Somebody
 //! who signs nothing must not use up a vehicle's share: once the vehicle was heard, numbers far from its last
 //! verified one go by a small share of their own. Who forges must guess the number, for vehicles do not hear one
 //! another's reports on secured links. Before a vehicle's very first report a forger can still delay it.
 //!
-//! Memory: two entries of about 200 bytes for each of [`Limits::vehicles_max`], two of 16 bytes for each of
+//! Memory: two entries of about 200 bytes for each of [`Limits::vehicles_max`], two of 40 bytes for each of
 //! [`Limits::recent_max`], and the judge's.
 
 use std::collections::VecDeque;
@@ -24,7 +26,7 @@ use milepost_node::Now;
 use milepost_wire::many::{SUM_LEN_MAX, verify_many};
 use milepost_wire::state::Vehicle;
 use milepost_wire::{
-    ChainId, DecodeError, KeyId, PublicKey, Report, Sequence, SignedReport, Verified, decode,
+    ChainId, DecodeError, Height, KeyId, PublicKey, Report, Sequence, SignedReport, Verified, decode,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -73,6 +75,9 @@ impl Default for Limits {
     }
 }
 
+/// A report that is in none of so many blocks since it was heard is lost.
+pub const LOST_AFTER: u64 = 32;
+
 /// How far apart the numbers of reports may be that a vehicle sends or sends again within a while.
 const NEAR: u64 = 4_096;
 
@@ -100,6 +105,8 @@ pub enum Refusal {
         vehicle: KeyId,
         /// Which of its reports.
         sequence: Sequence,
+        /// The block that has its receipt, where it is on the ledger.
+        settled: Option<Height>,
     },
     /// More than the sender's share.
     #[error("{vehicle} sends more than {} reports a second", rate.per_second)]
@@ -182,12 +189,23 @@ pub struct Evidence {
 #[derive(Clone, Debug)]
 pub struct Ear {
     limits: Limits,
-    heard: Recent<(KeyId, Sequence)>,
+    heard: Recent<(KeyId, Sequence), Heard>,
+    /// The ledger's newest block.
+    height: Height,
     senders: Recent<KeyId, Sender>,
     judge: Judge,
     /// Around the first place that was heard of.
     plane: Option<Plane>,
     evidence: VecDeque<Evidence>,
+}
+
+/// What is remembered of one report.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    /// The newest block when it was heard.
+    since: Height,
+    /// The block that has its receipt.
+    settled: Option<Height>,
 }
 
 /// What is remembered of one vehicle.
@@ -220,6 +238,7 @@ impl Ear {
         Self {
             limits,
             heard: Recent::new(limits.recent_max),
+            height: Height::ZERO,
             senders: Recent::new(limits.vehicles_max),
             judge: Judge::new(limits.judge),
             plane: None,
@@ -230,6 +249,46 @@ impl Ear {
     /// What speaks against whom.
     pub const fn judge(&self) -> &Judge {
         &self.judge
+    }
+
+    /// Says how far the ledger is.
+    pub const fn stand(&mut self, height: Height) {
+        self.height = height;
+    }
+
+    /// Notes that the ledger has dealt with a report, whoever heard it. The first block that did counts.
+    pub fn settle(&mut self, vehicle: KeyId, sequence: Sequence, height: Height) {
+        match self.heard.touch(&(vehicle, sequence)) {
+            Some(heard) => heard.settled = Some(heard.settled.map_or(height, |at| at.min(height))),
+            None => {
+                let settled = Some(height);
+                self.heard.insert(
+                    (vehicle, sequence),
+                    Heard {
+                        since: height,
+                        settled,
+                    },
+                );
+            }
+        }
+    }
+
+    /// # Errors
+    ///
+    /// [`Refusal::HeardBefore`] where a report was, and was not lost since.
+    fn is_new(&self, vehicle: KeyId, sequence: Sequence) -> Result<(), Refusal> {
+        match self.heard.get(&(vehicle, sequence)) {
+            Some(heard)
+                if heard.settled.is_some() || self.height.0.saturating_sub(heard.since.0) < LOST_AFTER =>
+            {
+                Err(Refusal::HeardBefore {
+                    vehicle,
+                    sequence,
+                    settled: heard.settled,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The stages before the signature; `roll` finds an enrolled vehicle, and its newest report on the ledger.
@@ -253,9 +312,7 @@ impl Ear {
         let (enrolled, newest) = roll(vehicle)
             .filter(|(enrolled, _)| !enrolled.revoked)
             .ok_or(Refusal::NotEnrolled(vehicle))?;
-        if self.heard.contains(&(vehicle, sequence)) {
-            return Err(Refusal::HeardBefore { vehicle, sequence });
-        }
+        self.is_new(vehicle, sequence)?;
         let limits = self.limits;
         let rate = limits.rate;
         let sender = self.sender(now, vehicle, enrolled.key)?;
@@ -277,9 +334,7 @@ impl Ear {
     /// [`Refusal::Implausible`], or [`Refusal::Suspect`] where those are refused.
     pub fn accept(&mut self, now: Now, report: Verified<Report>) -> Result<Verified<Report>, Refusal> {
         let (vehicle, sequence) = (report.vehicle, report.sequence);
-        if self.heard.contains(&(vehicle, sequence)) {
-            return Err(Refusal::HeardBefore { vehicle, sequence });
-        }
+        self.is_new(vehicle, sequence)?;
         let before = self.senders.get(&vehicle).and_then(|sender| sender.last);
         let trace = match plausibility::check(&report, before, now.wall, &self.limits.plausible) {
             Ok(trace) => trace,
@@ -293,7 +348,11 @@ impl Ear {
                 return Err(why);
             }
         };
-        self.heard.insert((vehicle, sequence), ());
+        let heard = Heard {
+            since: self.height,
+            settled: None,
+        };
+        self.heard.insert((vehicle, sequence), heard);
         if let Some(sender) = self.senders.touch(&vehicle) {
             sender.newest = sender.newest.max(Some(sequence));
             sender.last = Some(trace);

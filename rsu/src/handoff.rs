@@ -11,9 +11,10 @@
 
 use std::collections::BTreeMap;
 
-use milepost_wire::{Address, Hash, KeyId, Report, Sequence, Verified};
+use milepost_wire::{Address, Hash, Height, KeyId, Report, Sequence, Verified};
 use serde::{Deserialize, Serialize};
 
+use crate::ear::LOST_AFTER;
 use crate::recent::Recent;
 
 /// How long to wait for the others.
@@ -44,7 +45,9 @@ pub struct Handoff {
     me: Address,
     limits: Limits,
     waiting: BTreeMap<(u64, KeyId, Sequence), Verified<Report>>,
-    taken: Recent<(KeyId, Sequence)>,
+    taken: Recent<(KeyId, Sequence), Height>,
+    /// The ledger's newest block.
+    height: Height,
 }
 
 /// How many of `members` come before `me` for `vehicle`. A unit without a vote comes last.
@@ -68,6 +71,7 @@ impl Handoff {
             limits,
             waiting: BTreeMap::new(),
             taken: Recent::new(limits.taken_max),
+            height: Height::ZERO,
         }
     }
 
@@ -79,7 +83,7 @@ impl Handoff {
         members: impl Iterator<Item = Address> + Clone,
     ) -> Option<Verified<Report>> {
         let name = (report.vehicle, report.sequence);
-        if self.taken.contains(&name) {
+        if self.is_taken(name.0, name.1) {
             return None;
         }
         let before = rank(report.vehicle, self.me, members) as u64;
@@ -91,14 +95,21 @@ impl Handoff {
         None
     }
 
-    /// Notes that somebody's batch, or a block, has the report.
-    pub fn taken(&mut self, vehicle: KeyId, sequence: Sequence) {
-        self.taken.insert((vehicle, sequence), ());
+    /// Says how far the ledger is.
+    pub const fn stand(&mut self, height: Height) {
+        self.height = height;
     }
 
-    /// Whether somebody's batch, or a block, has the report.
+    /// Notes that somebody's batch, or a block, has the report.
+    pub fn taken(&mut self, vehicle: KeyId, sequence: Sequence) {
+        self.taken.insert((vehicle, sequence), self.height);
+    }
+
+    /// Whether somebody's batch, or a block, has the report, for the last [`LOST_AFTER`] blocks: a batch may be lost.
     pub fn is_taken(&self, vehicle: KeyId, sequence: Sequence) -> bool {
-        self.taken.contains(&(vehicle, sequence))
+        self.taken
+            .get(&(vehicle, sequence))
+            .is_some_and(|since| self.height.0.saturating_sub(since.0) < LOST_AFTER)
     }
 
     /// The reports that waited long enough, and that nobody took.
@@ -109,7 +120,7 @@ impl Handoff {
                 break;
             }
             let ((_, vehicle, sequence), report) = entry.remove_entry();
-            if !self.taken.contains(&(vehicle, sequence)) {
+            if !self.is_taken(vehicle, sequence) {
                 due.push(report);
             }
         }

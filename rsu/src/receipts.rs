@@ -8,9 +8,21 @@
 
 use std::collections::BTreeMap;
 
+use milepost_node::store::{Store, StoreError};
 use milepost_wire::merkle::Tree;
 use milepost_wire::proof::ReceiptNotice;
 use milepost_wire::{Height, KeyId, Output};
+
+/// The notices of an older block for one vehicle; none where that is pruned.
+///
+/// # Errors
+///
+/// Where the store cannot be read.
+pub fn again(store: &impl Store, height: Height, vehicle: KeyId) -> Result<Vec<ReceiptNotice>, StoreError> {
+    let outputs = store.outputs(height)?.unwrap_or_default();
+    let notices = notices(height, &outputs, |served| served == vehicle);
+    Ok(notices.into_iter().map(|(_, notice)| notice).collect())
+}
 
 /// The notices for the vehicles that are `served`.
 pub fn notices(

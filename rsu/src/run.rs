@@ -31,7 +31,7 @@ use crate::home::{Home, HomeError};
 use crate::live::LiveFigure;
 use crate::served::{Origin, Served, TRANSACTIONS_MAX, Taken};
 use crate::unit::{Input, Output, Unit};
-use crate::{api, link, queries};
+use crate::{api, link, queries, receipts};
 
 /// Messages that wait to be published.
 const SENDING_MAX: usize = 4_096;
@@ -153,13 +153,18 @@ pub async fn run(
     let (inbox, waiting) = sync_channel(config.inbox_max);
     let (sender, sending) = mpsc::channel(SENDING_MAX);
     let (end, ended) = watch::channel(false);
+    // Before the unit begins, so that it misses no block.
+    let committed = handle.committed();
+    let heard = handle.heard();
+    let mut unit = Unit::new(
+        key.clone(),
+        served.genesis.chain.clone(),
+        config.limits(),
+        handle.view(),
+    );
+    unit.recall(&served.store)?;
     let core = Core {
-        unit: Unit::new(
-            key.clone(),
-            served.genesis.chain.clone(),
-            config.limits(),
-            handle.view(),
-        ),
+        unit,
         clock: Clock::start(),
         bundle_max: config.bundle_max,
         key,
@@ -169,8 +174,6 @@ pub async fn run(
         served: Arc::clone(&served),
         ended: ended.clone(),
     };
-    let committed = handle.committed();
-    let heard = handle.heard();
     let core = std::thread::Builder::new()
         .name("milepost-unit".into())
         .spawn(move || core.run())
@@ -364,6 +367,14 @@ impl Core {
             Output::Receipts(vehicle, notice) => {
                 self.put(topic::receipt(chain, vehicle), encode(&notice), Priority::Data);
             }
+            Output::Again(vehicle, height) => match receipts::again(&self.served.store, height, vehicle) {
+                Ok(notices) => {
+                    for notice in notices {
+                        self.put(topic::receipt(chain, vehicle), encode(&notice), Priority::Data);
+                    }
+                }
+                Err(error) => tracing::warn!(%height, %error, "what a block put out cannot be read"),
+            },
         }
     }
 

@@ -9,14 +9,20 @@
 //! bytes → ear → verify → ear ─┬→ live picture → live figures
 //!                             └→ handoff → batcher → batches → (the ledger) → receipts
 //! ```
+//!
+//! A receipt is told once by whoever batched the report. It may get lost, or its unit may be down by then; so a report
+//! that comes again although the ledger has dealt with it is answered by every unit that hears it, within bounds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use milepost_node::store::{Store, StoreError};
 use milepost_node::{Now, VerifiedBatch, View};
 use milepost_wire::output::Estimate;
 use milepost_wire::proof::ReceiptNotice;
-use milepost_wire::{Address, ChainId, Hash, KeyId, Report, SecretKey, Verified};
+use milepost_wire::{
+    Address, ChainId, Hash, Height, KeyId, Output as BlockOutput, Report, SecretKey, Verified,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::batcher::{self, Batcher};
@@ -24,11 +30,24 @@ use crate::ear::{self, Ear, Refusal};
 use crate::finality::{Finality, Stopwatch};
 use crate::handoff::{self, Handoff};
 use crate::live::{self, Live};
+use crate::rate::{Bucket, Rate};
 use crate::receipts;
 use crate::recent::Recent;
 
 /// Vehicles that get receipts; the longest silent are forgotten first.
 const SERVED_MAX: usize = 16_384;
+
+/// How many blocks a unit looks at for receipts when it starts: an hour's, where nothing happens ...
+const RECALLED_BLOCKS_MAX: usize = 4_096;
+/// ... and how much that these put out.
+const RECALLED_OUTPUTS_MAX: usize = 65_536;
+/// How often receipts are told again, for all vehicles together.
+const AGAIN: Rate = Rate {
+    per_second: 50,
+    burst: 100,
+};
+/// How often they are told again to one vehicle, in ms.
+const AGAIN_EVERY_MS: u64 = 500;
 
 /// How much a unit bears, and how long it waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -70,6 +89,8 @@ pub enum Output {
     Live(Vec<Estimate>),
     /// Tell a vehicle what became of its reports.
     Receipts(KeyId, ReceiptNotice),
+    /// Tell a vehicle again what became of its reports in this block: see [`receipts::again`].
+    Again(KeyId, Height),
 }
 
 /// What a unit has heard, since it was started.
@@ -112,6 +133,9 @@ pub struct Unit {
     /// The last own batch's number.
     sequence: u64,
     served: Recent<KeyId>,
+    /// When a vehicle was last told again.
+    told_again: Recent<KeyId, u64>,
+    again: Bucket,
     stopwatch: Stopwatch,
     counts: Counts,
 }
@@ -120,16 +144,21 @@ impl Unit {
     /// The unit with this key, beside a ledger that stands at `view`.
     pub fn new(key: SecretKey, chain: ChainId, limits: Limits, view: Arc<View>) -> Self {
         let me = key.address();
+        let (mut ear, mut handoff) = (Ear::new(limits.ear), Handoff::new(me, limits.handoff));
+        ear.stand(view.height());
+        handoff.stand(view.height());
         Self {
             me,
-            ear: Ear::new(limits.ear),
-            handoff: Handoff::new(me, limits.handoff),
+            ear,
+            handoff,
             batcher: Batcher::new(limits.batch),
             live: Live::new(limits.live),
             open: BTreeMap::new(),
             pause_until_ms: 0,
             sequence: 0,
             served: Recent::new(SERVED_MAX),
+            told_again: Recent::new(SERVED_MAX),
+            again: Bucket::full(0, AGAIN),
             stopwatch: Stopwatch::default(),
             counts: Counts::default(),
             key,
@@ -144,7 +173,7 @@ impl Unit {
         let mut outputs = Vec::new();
         match input {
             Input::Wake => {}
-            Input::Heard(messages) => outputs.extend(self.hear(now, &messages)),
+            Input::Heard(messages) => outputs = self.hear(now, &messages),
             Input::Batch(batch) => self.take_note(&batch),
             Input::Refused(batch) => {
                 self.open.remove(&batch.digest());
@@ -189,16 +218,54 @@ impl Unit {
         self.stopwatch.read()
     }
 
-    fn hear(&mut self, now: Now, messages: &[Vec<u8>]) -> Option<Output> {
+    /// Learns what became of the newest reports from before the unit was started, so that it can tell their vehicles.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be read.
+    pub fn recall(&mut self, store: &impl Store) -> Result<(), StoreError> {
+        let newest = (1..=self.view.height().0).rev().map(Height);
+        let mut left = RECALLED_OUTPUTS_MAX;
+        for height in newest.take(RECALLED_BLOCKS_MAX) {
+            let outputs = store.outputs(height)?.unwrap_or_default();
+            self.settle(height, &outputs);
+            left = left.saturating_sub(outputs.len());
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, height: Height, outputs: &[BlockOutput]) {
+        for output in outputs {
+            if let BlockOutput::Receipt(receipt) = output {
+                self.ear.settle(receipt.vehicle, receipt.sequence, height);
+            }
+        }
+    }
+
+    fn hear(&mut self, now: Now, messages: &[Vec<u8>]) -> Vec<Output> {
         self.counts.heard += messages.len() as u64;
         let view = Arc::clone(&self.view);
         let members: Vec<Address> = view.members().iter().map(|(address, _)| address).collect();
         let mut admitted = Vec::with_capacity(messages.len());
+        let mut again = BTreeSet::new();
         for message in messages {
             let roll = |id| Some((view.state().vehicle(&id)?, view.state().newest_report(&id)));
             match self.ear.admit(now, message, roll) {
                 Ok(report) => admitted.push(report),
-                Err(refusal) => self.refuse(&refusal),
+                Err(refusal) => {
+                    if let Refusal::HeardBefore {
+                        vehicle,
+                        settled: Some(height),
+                        ..
+                    } = refusal
+                    {
+                        again.insert((vehicle, height));
+                    }
+                    self.refuse(&refusal);
+                }
             }
         }
         let mut accepted = Vec::with_capacity(admitted.len());
@@ -212,7 +279,30 @@ impl Unit {
             }
         }
         self.counts.suspect = self.ear.judge().counts();
-        (!accepted.is_empty()).then_some(Output::Accepted(accepted))
+        let mut outputs = self.tell_again(now, again);
+        if !accepted.is_empty() {
+            outputs.push(Output::Accepted(accepted));
+        }
+        outputs
+    }
+
+    /// Nobody has checked who asks: what is told is for the vehicle's ears, and seldom.
+    fn tell_again(&mut self, now: Now, wanted: BTreeSet<(KeyId, Height)>) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        let mut told = BTreeSet::new();
+        for (vehicle, height) in wanted {
+            let lately = |at_ms: &u64| now.mono_ms < at_ms.saturating_add(AGAIN_EVERY_MS);
+            if self.told_again.get(&vehicle).is_none_or(|at_ms| !lately(at_ms))
+                && self.again.take(now.mono_ms, AGAIN)
+            {
+                told.insert(vehicle);
+                outputs.push(Output::Again(vehicle, height));
+            }
+        }
+        for vehicle in told {
+            self.told_again.insert(vehicle, now.mono_ms);
+        }
+        outputs
     }
 
     fn accept(&mut self, now: Now, view: &View, members: &[Address], report: Verified<Report>) {
@@ -266,6 +356,9 @@ impl Unit {
                 }
             }
         }
+        self.ear.stand(view.height());
+        self.handoff.stand(view.height());
+        self.settle(view.height(), view.outputs());
         let served = |vehicle| self.served.contains(&vehicle);
         let notices = receipts::notices(view.height(), view.outputs(), served);
         self.counts.receipts += notices.len() as u64;
@@ -370,6 +463,58 @@ mod tests {
             }));
         }
         assert_eq!((unit.finality().count, unit.finality().max), (2, 600));
+    }
+
+    /// What this unit tells again, where it hears this.
+    fn told_again(unit: &mut Unit, now: Now, messages: Vec<Vec<u8>>) -> Vec<(KeyId, Height)> {
+        let outputs = unit.handle(now, Input::Heard(messages));
+        let again = |output| match output {
+            Output::Again(vehicle, height) => Some((vehicle, height)),
+            _ => None,
+        };
+        outputs.into_iter().filter_map(again).collect()
+    }
+
+    #[test]
+    fn who_missed_a_receipt_is_told_again_by_every_unit_and_not_too_often() {
+        let store = Memory::default();
+        let mut ledger = Ledger::open(store.clone());
+        let mut author = unit(ledger.view(), Limits::default());
+        author.handle(at(1000), Input::Heard(vec![said(1, 1), said(2, 1)]));
+        let batch = batches(&author.handle(at(1100), Input::Wake)).remove(0);
+        let view = ledger.commit(Some(batch));
+        let height = view.height();
+        author.handle(at(1200), Input::Committed(Arc::clone(&view)));
+        // One that was started since, and heard nothing of it.
+        let mut started = unit(Arc::clone(&view), Limits::default());
+        started.recall(&store).expect("a store in memory");
+
+        let vehicle = samples::vehicle_key(1).key_id();
+        for unit in [&mut author, &mut started] {
+            let messages = vec![said(1, 1), said(1, 1)];
+            assert_eq!(told_again(unit, at(2000), messages.clone()), [(vehicle, height)]);
+            assert_eq!(told_again(unit, at(2100), messages.clone()), []);
+            assert_eq!(told_again(unit, at(2500), messages), [(vehicle, height)]);
+            assert!(batches(&unit.handle(at(9000), Input::Wake)).is_empty());
+        }
+        let notices = receipts::again(&store, height, vehicle).expect("a store in memory");
+        assert_eq!(notices.len(), 1);
+    }
+
+    #[test]
+    fn a_report_that_got_lost_on_its_way_to_the_ledger_is_heard_anew() {
+        let mut ledger = Ledger::open(Memory::default());
+        let mut unit = unit(ledger.view(), Limits::default());
+        unit.handle(at(0), Input::Heard(vec![said(1, 1)]));
+        assert_eq!(batches(&unit.handle(at(100), Input::Wake)).len(), 1);
+        for nth in 1..=ear::LOST_AFTER {
+            // The batch is on its way, or so it seems.
+            unit.handle(at(1000 * nth), Input::Heard(vec![said(1, 1)]));
+            assert!(batches(&unit.handle(at(1000 * nth + 500), Input::Wake)).is_empty());
+            unit.handle(at(1000 * nth + 600), Input::Committed(ledger.commit(None)));
+        }
+        unit.handle(at(100_000), Input::Heard(vec![said(1, 1)]));
+        assert_eq!(batches(&unit.handle(at(100_500), Input::Wake)).len(), 1);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use milepost_node::ledger::Contents;
 use milepost_node::message::PeerMessage;
 use milepost_node::{Input as NodeInput, Output as NodeOutput, View};
 use milepost_obu::heads::Certified;
+use milepost_rsu::receipts;
 use milepost_rsu::unit::{Input as UnitInput, Output as UnitOutput};
 use milepost_wire::proof::ReceiptNotice;
 use milepost_wire::state::StateKey;
@@ -35,6 +36,12 @@ impl Town<'_> {
                     self.tell_node(member, NodeInput::Batch(batch));
                 }
                 UnitOutput::Receipts(vehicle, notice) => self.hand_over(vehicle, notice),
+                UnitOutput::Again(vehicle, height) => {
+                    let notices = receipts::again(self.members[member].disk(), height, vehicle);
+                    for notice in notices.unwrap_or_default() {
+                        self.hand_over(vehicle, notice);
+                    }
+                }
                 UnitOutput::Live(_) | UnitOutput::Accepted(_) => {}
             }
         }

@@ -135,7 +135,8 @@ impl Member {
             .batch_age_ms
             .saturating_sub(limits.batch.age_max_ms);
         limits.batch.age_max_ms = scenario.ledger.batch_age_ms;
-        let unit = Unit::new(self.key.clone(), genesis.chain.clone(), limits, node.view());
+        let mut unit = Unit::new(self.key.clone(), genesis.chain.clone(), limits, node.view());
+        unit.recall(&self.disk)?;
         self.process = Some(Process { node, unit });
         Ok(outputs)
     }
