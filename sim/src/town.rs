@@ -11,6 +11,8 @@
 //!                        └──── receipts ────┘          watch: invariants, figures
 //! ```
 //!
+//! Verdicts on signatures are remembered, since all members ask for the same ones ([`memo`]).
+//!
 //! Every unit hears every vehicle, as units linked by zenoh do. A batch is verified by its author alone: the others
 //! share its verified form, since the signatures are the same ones.
 //!
@@ -40,7 +42,7 @@ use milepost_obu::journal::MemoryJournal;
 use milepost_obu::vehicle::{Input as VehicleInput, Vehicle, VehicleConfig};
 use milepost_rsu::unit::Input as UnitInput;
 use milepost_wire::proof::ReceiptNotice;
-use milepost_wire::{Hash, Height, KeyId, Sequence, Timestamp};
+use milepost_wire::{Hash, Height, KeyId, Sequence, Timestamp, memo};
 
 use self::faults::Calm;
 use self::lies::Lies;
@@ -90,6 +92,8 @@ pub enum PlayError {
 
 /// How long a run may go on after its end, until all is paid and everybody has caught up.
 const DRAIN_MAX_MS: u64 = 600_000;
+/// Verdicts on signatures that are remembered; what a member says is heard by all within a few hundred others.
+const VERDICTS_REMEMBERED: usize = 8192;
 /// Messages that replaying vehicles remember.
 const OVERHEARD_MAX: usize = 256;
 
@@ -98,7 +102,16 @@ const OVERHEARD_MAX: usize = 256;
 /// # Errors
 ///
 /// [`PlayError`].
-pub fn play(scenario: &Scenario, seed: u64, mut progress: impl FnMut(f64)) -> Result<Played, PlayError> {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a simulation: all members are in one process, see docs/adr/0027-remembered-verdicts.md"
+)]
+pub fn play(scenario: &Scenario, seed: u64, progress: impl FnMut(f64)) -> Result<Played, PlayError> {
+    memo::remembering(VERDICTS_REMEMBERED, || play_afresh(scenario, seed, progress))
+}
+
+/// Plays it where every member verifies every signature for itself.
+fn play_afresh(scenario: &Scenario, seed: u64, mut progress: impl FnMut(f64)) -> Result<Played, PlayError> {
     let mut town = Town::new(scenario, seed)?;
     let over_us = town.world.duration_ms * 1000;
     let (mut told_us, mut events) = (0, 0u64);
@@ -362,5 +375,26 @@ impl<'a> Town<'a> {
                 .is_none_or(|view| view.height() == height)
         };
         paid && now_ms >= mended_ms && self.honest().all(has_all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sweep::plan::Plan;
+
+    #[test]
+    fn a_run_is_the_same_where_no_verdict_is_remembered() {
+        // Forged votes, forged certificates and other blocks among them.
+        let floods = |plan: &Plan| {
+            let is_lie = |name: &str| plan.faults.iter().any(|fault| fault.name() == name);
+            is_lie("flood") && is_lie("forge")
+        };
+        let mut plans = (1..).map(|seed| Plan::draw(seed, None));
+        let plan = plans.find(floods).expect("they are drawn often");
+        let (scenario, seed) = (plan.scenario(), plan.seed);
+        let remembered = play(&scenario, seed, |_| ()).expect("it begins");
+        let afresh = play_afresh(&scenario, seed, |_| ()).expect("it begins");
+        assert_eq!(format!("{remembered:?}"), format!("{afresh:?}"));
     }
 }

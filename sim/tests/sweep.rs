@@ -16,7 +16,7 @@ fn failed(outcomes: &[Outcome]) -> Vec<&Outcome> {
 
 #[test]
 fn whatever_goes_wrong_no_promise_is_broken_and_the_chain_goes_on() {
-    let outcomes = run::sweep(1..41, None, None, |_, _| ());
+    let outcomes = run::sweep(1..301, None, None, |_, _| ());
     let failed = failed(&outcomes);
     assert!(
         failed.is_empty(),

@@ -12,6 +12,7 @@
 //! | how do points become pay | [`payout`] |
 //! | why believe it | [`merkle`], [`tree`], [`certificate`], [`proof`], [`light`] |
 //! | how does it travel | [`codec`], [`topic`], [`link`] |
+//! | how do simulations verify less | [`memo`] |
 
 pub mod batch;
 pub mod block;
@@ -27,6 +28,7 @@ pub mod light;
 pub mod link;
 pub mod many;
 pub mod member;
+pub mod memo;
 pub mod merkle;
 pub mod observation;
 pub mod output;

@@ -15,7 +15,7 @@ use k256::ecdsa::{self, VerifyingKey};
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::codec::{Message, encode};
-use crate::{ChainId, Hash, SecretKey};
+use crate::{ChainId, Hash, SecretKey, memo};
 
 /// `r` and `s`, big-endian, 32 bytes each; the top bit of `s` holds the parity of `R` (EIP-2098).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaWrite, SchemaRead)]
@@ -41,12 +41,16 @@ impl Signature {
         Self(bytes)
     }
 
+    /// Checks it; within [`memo::remembering`], no more than once.
+    ///
     /// # Errors
     ///
     /// [`BadSignature`], also where `s` is the higher of the two.
     pub fn verify(&self, key: &VerifyingKey, digest: &Hash) -> Result<(), BadSignature> {
-        key.verify_prehash(&digest.0, &self.parse()?)
-            .map_err(|_| BadSignature)
+        memo::verdict(self, key, digest, || {
+            key.verify_prehash(&digest.0, &self.parse()?)
+                .map_err(|_| BadSignature)
+        })
     }
 
     /// `r` and `s` as numbers.
