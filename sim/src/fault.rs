@@ -6,8 +6,13 @@
 //! break a promise nor stop the chain; of other faults nothing may break a promise, and once they are over the
 //! chain must go on.
 //!
+//! What members decide together goes on amid all that: who votes, with what power and which key.
+//!
 //! What each does to the town: [`crate::town`]. [`KINDS`] lists them all for people.
 
+use std::collections::BTreeSet;
+
+use milepost_wire::Members;
 use serde::{Deserialize, Serialize};
 
 /// Something that goes wrong, and when. In a scenario: `[[fault]]` with `kind`, `at_minute`, `for_minutes` and
@@ -83,6 +88,31 @@ pub enum Trouble {
         /// How long a sync takes.
         sync_ms: u64,
     },
+    /// The members give a unit a vote: one that listens from the beginning, or one that had a vote before. From the
+    /// fault's begin to its end, they try to decide so.
+    AddMember {
+        /// Which unit: those that listen are counted on from the members.
+        member: usize,
+        /// Its power.
+        power: u64,
+    },
+    /// The members take a member's vote. It goes on listening.
+    RemoveMember {
+        /// Whose.
+        member: usize,
+    },
+    /// The members change a member's power.
+    SetPower {
+        /// Whose.
+        member: usize,
+        /// What it shall be.
+        power: u64,
+    },
+    /// The members let a member go on under another key; once that holds, it is restarted with it.
+    SetKey {
+        /// Which member.
+        member: usize,
+    },
     /// A lie: one half of the others gets other votes, proposals and blocks than the other half.
     Equivocate {
         /// Which member.
@@ -141,7 +171,7 @@ pub enum Way {
 }
 
 /// Every kind: its name, an example of its parameters, and what it does.
-pub const KINDS: [(&str, &str, &str); 14] = [
+pub const KINDS: [(&str, &str, &str); 18] = [
     (
         "crash",
         "member = 2, torn = true",
@@ -172,6 +202,26 @@ pub const KINDS: [(&str, &str, &str); 14] = [
         "slow_disk",
         "member = 2, sync_ms = 400",
         "every sync takes so long",
+    ),
+    (
+        "add_member",
+        "member = 4, power = 1",
+        "the members vote a listening unit in, or a former member; for_minutes: how long they try",
+    ),
+    (
+        "remove_member",
+        "member = 2",
+        "the members take a member's vote; it listens on",
+    ),
+    (
+        "set_power",
+        "member = 2, power = 3",
+        "the members change a member's power",
+    ),
+    (
+        "set_key",
+        "member = 2",
+        "the members let a member go on under another key, and it restarts with it",
     ),
     (
         "equivocate",
@@ -213,6 +263,10 @@ impl Fault {
             Trouble::ClockSkew { .. } => "clock_skew",
             Trouble::DiskError { .. } => "disk_error",
             Trouble::SlowDisk { .. } => "slow_disk",
+            Trouble::AddMember { .. } => "add_member",
+            Trouble::RemoveMember { .. } => "remove_member",
+            Trouble::SetPower { .. } => "set_power",
+            Trouble::SetKey { .. } => "set_key",
             Trouble::Equivocate { .. } => "equivocate",
             Trouble::Twins { .. } => "twins",
             Trouble::Silent { .. } => "silent",
@@ -242,7 +296,7 @@ impl Fault {
         }
     }
 
-    /// Whether this can be, among so many members.
+    /// Whether this can be, among so many units.
     ///
     /// # Errors
     ///
@@ -288,7 +342,20 @@ impl Fault {
                     ))
                 }
             }
+            Trouble::AddMember { member, power } | Trouble::SetPower { member, power } => {
+                known(member)?;
+                if (1..=Members::POWER_MAX).contains(power) {
+                    Ok(())
+                } else {
+                    Err(format!(
+                        "fault {name}: expected a power from 1 to {}, found {power}",
+                        Members::POWER_MAX
+                    ))
+                }
+            }
             Trouble::Crash { member, .. }
+            | Trouble::RemoveMember { member }
+            | Trouble::SetKey { member }
             | Trouble::Freeze { member }
             | Trouble::ClockSkew { member, .. }
             | Trouble::DiskError { member }
@@ -300,6 +367,21 @@ impl Fault {
             | Trouble::Forge { member } => known(member),
         }
     }
+}
+
+/// How many units there are where these are the faults: members, and after them those that are voted in later and
+/// listen until then.
+pub fn units(members: usize, faults: &[Fault]) -> usize {
+    let newcomer = |fault: &Fault| match fault.trouble {
+        Trouble::AddMember { member, .. } => Some(member),
+        _ => None,
+    };
+    let newcomers: BTreeSet<usize> = faults
+        .iter()
+        .filter_map(newcomer)
+        .filter(|member| *member >= members)
+        .collect();
+    members + newcomers.len()
 }
 
 impl TryFrom<toml::Table> for Fault {
@@ -345,7 +427,7 @@ impl From<Fault> for toml::Table {
 
 /// All kinds, for people.
 pub fn table() -> String {
-    let lines = KINDS.map(|(name, example, what)| format!("{name:<11} {example:<44} {what}"));
+    let lines = KINDS.map(|(name, example, what)| format!("{name:<13} {example:<44} {what}"));
     lines.join("\n")
 }
 
@@ -396,6 +478,16 @@ mod tests {
             .check(4)
             .expect_err("there are four");
         assert!(error.contains("from 0 to 3, found 9"), "{error}");
+        let text = "kind = \"add_member\"\nat_minute = 1\nfor_minutes = 1\n";
+        let newcomer =
+            |member: usize, power: u64| read(&format!("{text}member = {member}\npower = {power}\n"));
+        let (fifth, sixth) = (newcomer(4, 1).expect("reads"), newcomer(5, 1).expect("reads"));
+        let alone = |fault: &Fault| fault.check(units(4, std::slice::from_ref(fault)));
+        assert_eq!(alone(&fifth), Ok(()));
+        assert!(alone(&sixth).is_err(), "there is no fifth");
+        assert_eq!(sixth.check(units(4, &[fifth, sixth.clone()])), Ok(()));
+        let error = newcomer(3, 0).expect("reads").check(4).expect_err("no power");
+        assert!(error.contains("power from 1"), "{error}");
         let error = read("kind = \"freeze\"\nmember = 1\nfor_minutes = 1\n").expect_err("when?");
         assert!(error.contains("at_minute"), "{error}");
     }

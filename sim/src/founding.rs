@@ -71,7 +71,7 @@ pub fn found(scenario: &Scenario, seed: u64) -> Result<Founded, FoundingError> {
     .map_err(FoundingError::Nonsense)?;
 
     let keys = secrets("sim vehicle", world.vehicles.len());
-    let member_keys = secrets("sim member", members);
+    let member_keys: Vec<SecretKey> = (0..members).map(member_key).collect();
     let company_of = crew::company_of(&companies, keys.len());
     let genesis =
         genesis(scenario, &companies, &company_of, &keys, &member_keys).map_err(FoundingError::Nonsense)?;
@@ -84,6 +84,11 @@ pub fn found(scenario: &Scenario, seed: u64) -> Result<Founded, FoundingError> {
         member_keys,
         genesis,
     })
+}
+
+/// The key of the member of this number, or of the unit that may become one.
+pub fn member_key(number: usize) -> SecretKey {
+    SecretKey::from_seed("sim member", number as u64)
 }
 
 fn secrets(whose: &str, count: usize) -> Vec<SecretKey> {

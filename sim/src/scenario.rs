@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use crate::behaviour::Behaviour;
 use crate::control::Control;
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
 use crate::insider::Insider;
 use crate::world::fcd::Segments;
 
@@ -432,9 +432,6 @@ impl Scenario {
                 "expected fleets' shares of 1 together at most, found {shares}"
             ));
         }
-        self.fault
-            .iter()
-            .try_for_each(|fault| fault.check(self.ledger.members))?;
         let members = self.ledger.members;
         for insider in &self.insider {
             if insider.member >= members {
@@ -456,6 +453,8 @@ impl Scenario {
                 "expected link.heard_by from 1 to {members}, found {found}"
             ));
         }
+        let units = fault::units(self.ledger.members, &self.fault);
+        self.fault.iter().try_for_each(|fault| fault.check(units))?;
         for anchor in &self.anchor {
             positive("number of providers of an anchor", anchor.providers as f64)?;
             if !(anchor.sensor_sd_kmh.is_finite() && anchor.sensor_sd_kmh >= 0.0) {

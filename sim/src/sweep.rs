@@ -77,6 +77,10 @@ struct Report {
     worst_round: u32,
     blocks: u64,
     faults: u64,
+    /// Changes of members that were done.
+    changes: u64,
+    /// Members that lost their vote by a sentence.
+    jailed: u64,
     failing: Vec<Failing>,
 }
 
@@ -207,6 +211,8 @@ fn report(options: &Options, outcomes: &[Outcome], terminal: bool) -> anyhow::Re
             .unwrap_or(0),
         blocks: outcomes.iter().map(|outcome| outcome.height).sum(),
         faults: outcomes.iter().map(|outcome| outcome.faults).sum(),
+        changes: outcomes.iter().map(|outcome| outcome.changes).sum(),
+        jailed: outcomes.iter().map(|outcome| outcome.jailed).sum(),
         failing,
     })
 }
@@ -226,6 +232,8 @@ fn print(report: &Report) {
     println!("worst round {}", report.worst_round);
     println!("blocks      {}", report.blocks);
     println!("faults      {}", report.faults);
+    println!("changes     {}", report.changes);
+    println!("jailed      {}", report.jailed);
     if report.control.is_some() {
         return;
     }

@@ -16,7 +16,7 @@
 //! Every unit hears every vehicle, as units linked by zenoh do. A batch is verified by its author alone: the others
 //! share its verified form, since the signatures are the same ones.
 //!
-//! Members may lie, crash and be cut off: [`crate::fault`]. After every event, what must hold is checked.
+//! Members may lie, crash, be cut off, and change by their own vote: [`crate::fault`]. After every event, what must hold is checked.
 //!
 //! Not covered: zenoh, RocksDB and real time, see [`crate::demo`].
 
@@ -29,6 +29,7 @@ mod member;
 mod queue;
 mod result;
 mod roads;
+mod votes;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,7 +43,7 @@ use milepost_obu::journal::MemoryJournal;
 use milepost_obu::vehicle::{Input as VehicleInput, Vehicle, VehicleConfig};
 use milepost_rsu::unit::Input as UnitInput;
 use milepost_wire::proof::ReceiptNotice;
-use milepost_wire::{Hash, Height, KeyId, Sequence, Timestamp, memo};
+use milepost_wire::{Address, Hash, Height, KeyId, SecretKey, Sequence, Timestamp, memo};
 
 use self::faults::Calm;
 use self::lies::Lies;
@@ -51,7 +52,7 @@ use self::queue::Queue;
 use self::watch::Watch;
 use crate::crew::Company;
 use crate::driver::Driver;
-use crate::fault::{Fault, Trouble};
+use crate::fault::{self, Fault, Trouble};
 use crate::figures::{Figures, Item, VehicleRow};
 use crate::founding::{self, Founded, FoundingError};
 use crate::known::Said;
@@ -72,6 +73,10 @@ pub struct Played {
     pub broken: Vec<String>,
     /// The greatest round that an honest member voted in.
     pub worst_round: u32,
+    /// How many changes of members were done.
+    pub changes: u64,
+    /// How many members lost their vote by a sentence.
+    pub jailed: u64,
 }
 
 /// Why a scenario cannot be played.
@@ -126,6 +131,10 @@ fn play_afresh(scenario: &Scenario, seed: u64, mut progress: impl FnMut(f64)) ->
         if now_us >= over_us && town.is_settled() {
             break;
         }
+        // Whoever breaks a rule on purpose wants to know whether that is noticed.
+        if scenario.control.is_some() && !town.watch.broken.is_empty() {
+            break;
+        }
     }
     tracing::debug!(events, "the run is over");
     Ok(town.result())
@@ -167,6 +176,10 @@ enum Event {
     Mend(usize),
     /// The next message of a flood.
     Flood(usize),
+    /// Those who want a change look how far it is.
+    Campaign(usize),
+    /// A member is restarted with the key that a fault gives it.
+    Renewal { member: usize, number: usize },
     /// A member has waited for its disk: what came meanwhile ...
     Told { member: usize, input: NodeInput },
     /// ... and what it had to say, in this life.
@@ -198,7 +211,11 @@ struct Town<'a> {
     ids: Vec<KeyId>,
     number_of: BTreeMap<KeyId, usize>,
     genesis: Genesis,
+    /// The members of the genesis, the units that listen, and from `units` on the second machines of liars.
     members: Vec<Member>,
+    units: usize,
+    /// Everybody's keys, those of later too.
+    secrets: BTreeMap<Address, SecretKey>,
     queue: Queue<Event>,
     /// Delays and losses.
     radio: Rng,
@@ -264,20 +281,34 @@ impl<'a> Town<'a> {
             .collect();
         let mut members = Vec::new();
         let mut first_outputs = Vec::new();
-        for (number, key) in member_keys.into_iter().enumerate() {
+        let units = fault::units(member_keys.len(), &scenario.fault);
+        let listeners = (member_keys.len()..units).map(founding::member_key);
+        for (number, key) in member_keys.into_iter().chain(listeners).enumerate() {
             let (member, outputs) = Member::start(key, &genesis, scenario)
                 .map_err(|why| PlayError::Start { member: number, why })?;
             members.push(member);
             first_outputs.push(outputs);
         }
         let newest = members[0].view().expect("it was just started");
-        let liars = scenario.fault.iter().filter_map(Fault::liar);
-        let liars = liars.map(|member| members[member].address()).collect();
+        let liars: BTreeSet<usize> = scenario.fault.iter().filter_map(Fault::liar).collect();
+        let mut liars_names: BTreeSet<_> = liars.iter().map(|liar| members[*liar].address()).collect();
+        let keys = members.iter().map(|member| member.key().clone());
+        let mut secrets: BTreeMap<_, _> = keys.map(|key| (key.address(), key)).collect();
         let mut twins = BTreeMap::new();
         for (number, fault) in scenario.fault.iter().enumerate() {
-            if let Trouble::Twins { member, .. } = fault.trouble {
-                twins.insert(number, members.len());
-                members.push(Member::off(members[member].key().clone(), scenario.control));
+            match fault.trouble {
+                Trouble::Twins { member, .. } => {
+                    twins.insert(number, members.len());
+                    members.push(Member::off(members[member].key().clone(), scenario.control));
+                }
+                Trouble::SetKey { member } => {
+                    let key = votes::new_key(number);
+                    if liars.contains(&member) {
+                        liars_names.insert(key.address());
+                    }
+                    secrets.insert(key.address(), key);
+                }
+                _ => {}
             }
         }
         let mut town = Self {
@@ -289,9 +320,11 @@ impl<'a> Town<'a> {
             number_of: ids.iter().copied().zip(0..).collect(),
             ids,
             members,
+            units,
+            secrets,
             queue: Queue::new(),
             radio: Rng::fork(seed, "radio", 0),
-            watch: Watch::new(&genesis, liars),
+            watch: Watch::new(&genesis, liars_names),
             genesis,
             newest,
             heads: BTreeMap::new(),
@@ -341,6 +374,8 @@ impl<'a> Town<'a> {
             Event::Strike(number) => self.strike(number)?,
             Event::Mend(number) => self.mend(number)?,
             Event::Flood(number) => self.flood(number),
+            Event::Campaign(number) => self.campaign(number),
+            Event::Renewal { member, number } => self.renew(member, number)?,
             Event::Told { member, input } => self.tell_node(member, input),
             Event::Spoken {
                 member,

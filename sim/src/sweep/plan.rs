@@ -2,13 +2,15 @@
 //!
 //! A [`Plan`] is a town of four or seven members and a few vehicles, a minute long, with some blocks a second or
 //! two apart, and a list of faults. As many members as may lie do; the other faults befall anybody, several at
-//! once, all members at once now and then. All of it follows from the seed. A plan is a scenario: what a sweep
+//! once, all members at once now and then. In every other town, the members vote on who they are meanwhile, as long as
+//! liars have less than a third of the power whatever of it they decide. All of it follows from the seed. A plan is a scenario: what a sweep
 //! plays is what its text says.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use crate::control::Control;
-use crate::fault::{Fault, Trouble, Way};
+use crate::fault::{self, Fault, Trouble, Way};
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 
@@ -23,6 +25,8 @@ pub struct Plan {
     pub control: Option<Control>,
     /// The shortest and the longest delay of a message, in milliseconds.
     pub delay_ms: (u64, u64),
+    /// For how many epochs members are without a vote that were seen to contradict themselves.
+    pub jail_epochs: u64,
     /// What goes wrong.
     pub faults: Vec<Fault>,
 }
@@ -31,6 +35,10 @@ pub struct Plan {
 const TROUBLED_MS: u64 = 50_000;
 /// ... and their times are multiples of this, which a scenario writes as a thousandth of a minute.
 const TICK_MS: u64 = 60;
+/// Votes begin within this long.
+const VOTED_MS: u64 = 40_000;
+/// So many units listen at most until they are voted in.
+const LISTENERS_MAX: usize = 2;
 /// Longer than any run takes: a lie that never ends.
 const FOR_EVER_MS: u64 = 600_000;
 
@@ -44,6 +52,7 @@ impl Plan {
             members,
             control,
             delay_ms: (5, 25),
+            jail_epochs: 0,
             faults: Vec::new(),
         };
         let mut drawing = Drawing { plan, rng };
@@ -59,6 +68,42 @@ impl Plan {
         plan
     }
 
+    /// Whether everything befalls somebody who is there.
+    pub fn is_sound(&self) -> bool {
+        let units = fault::units(self.members, &self.faults);
+        self.faults.iter().all(|fault| fault.check(units).is_ok())
+    }
+
+    /// Whether liars have less than a third of the power whatever of its votes succeed, in whatever order.
+    fn bears_liars(&self) -> bool {
+        let liars: BTreeSet<usize> = self.faults.iter().filter_map(Fault::liar).collect();
+        // The least and the most power that a unit may have.
+        let units = fault::units(self.members, &self.faults);
+        let mut power: Vec<(u64, u64)> = (0..units)
+            .map(|unit| if unit < self.members { (1, 1) } else { (0, 0) })
+            .collect();
+        for fault in &self.faults {
+            match fault.trouble {
+                Trouble::AddMember { member, power: added } => power[member].1 = power[member].1.max(added),
+                Trouble::RemoveMember { member } => power[member].0 = 0,
+                Trouble::SetPower { member, power: set } => {
+                    power[member].0 = power[member].0.min(set);
+                    power[member].1 = power[member].1.max(set);
+                }
+                _ => {}
+            }
+        }
+        let (mut lying, mut honest) = (0, 0);
+        for (unit, (least, most)) in power.into_iter().enumerate() {
+            if liars.contains(&unit) {
+                lying += most;
+            } else {
+                honest += least;
+            }
+        }
+        2 * lying < honest
+    }
+
     /// The plan as a scenario's text.
     ///
     /// # Panics
@@ -69,6 +114,7 @@ impl Plan {
             seed,
             members,
             delay_ms: (shortest, longest),
+            jail_epochs,
             ..
         } = self;
         let mut text = format!("seed = {seed}\nminutes = 1\n");
@@ -80,7 +126,7 @@ impl Plan {
             "\n[world]\nkind = \"grid\"\ncells = 4\nvehicles = 6\nlook_share = 0.8\n\n\
              [ledger]\nmembers = {members}\nslot_seconds = 10\nepoch_minutes = 0.5\nblock_interval_ms = 400\n\
              heartbeat_ms = 1500\nbatch_age_ms = 200\n\n\
-             [ledger.params]\n\
+             [ledger.params]\njail_epochs = {jail_epochs}\n\
              freshness_ms = {{ speed = 10000, congestion = 10000, humidity = 10000, hazard = 10000 }}\n\n\
              [link]\ndelay_ms = [{shortest}, {longest}]\n"
         );
@@ -147,6 +193,49 @@ impl Drawing {
             for _ in 0..self.rng.below(3) {
                 self.lie(member);
             }
+        }
+        if self.rng.chance(0.5) {
+            self.plan.jail_epochs = self.between(1, 3);
+        }
+        if self.rng.chance(0.5) {
+            for _ in 0..self.between(1, 5) {
+                self.vote();
+            }
+        }
+    }
+
+    /// A change of members, unless liars could come to a third of the power by it.
+    fn vote(&mut self) {
+        let at_ms = self.rng.below(VOTED_MS);
+        let for_ms = self.between(4_000, 15_000);
+        let units = fault::units(self.plan.members, &self.plan.faults);
+        let member = self.rng.below(units as u64) as usize;
+        let trouble = match self.rng.below(8) {
+            0 | 1 if units < self.plan.members + LISTENERS_MAX => Trouble::AddMember {
+                member: units,
+                power: self.between(1, 2),
+            },
+            0..=2 => Trouble::AddMember { member, power: 1 },
+            3 | 4 => Trouble::RemoveMember { member },
+            5 => Trouble::SetPower {
+                member,
+                power: self.between(1, 3),
+            },
+            _ => Trouble::SetKey { member },
+        };
+        self.add(at_ms, for_ms, trouble);
+        if !self.plan.bears_liars() {
+            self.plan.faults.pop();
+        } else if units < fault::units(self.plan.members, &self.plan.faults) && self.rng.chance(0.5) {
+            // The newcomer has its own troubles.
+            let (torn, at_sync) = (self.rng.chance(0.5), self.rng.chance(0.4));
+            let soon_ms = self.between(60, 4_000);
+            let crash = Trouble::Crash {
+                member: units,
+                torn,
+                at_sync,
+            };
+            self.add(at_ms + for_ms / 2, soon_ms, crash);
         }
     }
 
@@ -263,9 +352,10 @@ impl Drawing {
         }
     }
 
+    /// So many blocks that nobody proposed that two of them are there before any proposal.
     fn junk_flood(&mut self) {
         let member = self.member();
-        let per_second = 40;
+        let per_second = 120;
         self.add(0, FOR_EVER_MS, Trouble::Flood { member, per_second });
     }
 
@@ -308,7 +398,7 @@ impl Drawing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     #[test]
     fn a_seed_gives_one_plan_and_its_text_reads_back() {
@@ -330,8 +420,7 @@ mod tests {
         let mut drawn: BTreeMap<&str, usize> = BTreeMap::new();
         for seed in 0..400 {
             let plan = Plan::draw(seed, None);
-            let liars: BTreeSet<usize> = plan.faults.iter().filter_map(Fault::liar).collect();
-            assert!(liars.len() <= (plan.members - 1) / 3, "seed {seed}");
+            assert!(plan.bears_liars(), "seed {seed}");
             for fault in &plan.faults {
                 *drawn.entry(fault.name()).or_default() += 1;
             }

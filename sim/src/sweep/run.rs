@@ -27,6 +27,10 @@ pub struct Outcome {
     pub height: u64,
     /// How many faults there were.
     pub faults: u64,
+    /// How many changes of members were done.
+    pub changes: u64,
+    /// How many members lost their vote by a sentence.
+    pub jailed: u64,
 }
 
 /// How a run ended.
@@ -52,6 +56,8 @@ pub fn play(plan: &Plan) -> Outcome {
         worst_round: 0,
         height: 0,
         faults,
+        changes: 0,
+        jailed: 0,
     };
     let played = match played {
         Ok(Ok(played)) => played,
@@ -74,6 +80,8 @@ pub fn play(plan: &Plan) -> Outcome {
         worst_round: played.worst_round,
         height: played.figures.ledger.height,
         faults,
+        changes: played.changes,
+        jailed: played.jailed,
     }
 }
 

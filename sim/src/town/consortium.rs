@@ -142,7 +142,9 @@ impl Town<'_> {
         if self.watch.committed(now_us, member, &view) {
             let head = view.head().expect("a committed block has a head").clone();
             // The watch tells where the certificate is none.
-            if let Ok(head) = Certified::check(head, &self.genesis.chain, &self.genesis.members) {
+            if let Some(voters) = self.watch.voters_named(&head.header.members_hash)
+                && let Ok(head) = Certified::check(head, &self.genesis.chain, voters)
+            {
                 self.heads.insert(view.height(), head);
             }
             self.look_everywhere(&view);
@@ -157,6 +159,7 @@ impl Town<'_> {
             }
         }
         self.look_for_progress();
+        self.look_for_new_key(member, view.state());
         self.tell_unit(member, UnitInput::Committed(view));
     }
 

@@ -9,7 +9,7 @@ use milepost_node::Fatal;
 use milepost_node::store::StoreError;
 
 use super::disk::NextSync;
-use super::{Event, PlayError, Town};
+use super::{Event, PlayError, Town, votes};
 use crate::fault::{Fault, Trouble};
 
 /// How long after the last fault the chain may take until it goes on. The consensus engine may need ten rounds to
@@ -17,6 +17,8 @@ use crate::fault::{Fault, Trouble};
 const CALM_MAX_MS: u64 = 120_000;
 /// How many blocks more than there were count as going on.
 const CALM_BLOCKS: u64 = 3;
+/// How often it is looked whether a frozen member can be restarted.
+const THAW_US: u64 = 500_000;
 
 /// Whether the chain goes on after the faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,10 @@ impl Town<'_> {
             Trouble::SlowDisk { member, sync_ms } => self.members[member].set_sync_ms(sync_ms),
             Trouble::Twins { .. } => self.start(self.twins[&number])?,
             Trouble::Flood { .. } => self.flood(number),
+            Trouble::AddMember { .. }
+            | Trouble::RemoveMember { .. }
+            | Trouble::SetPower { .. }
+            | Trouble::SetKey { .. } => self.campaign(number),
             Trouble::Partition { .. }
             | Trouble::Lossy { .. }
             | Trouble::Equivocate { .. }
@@ -97,6 +103,10 @@ impl Town<'_> {
             Trouble::Twins { .. } => self.crash(self.twins[&number], false),
             Trouble::Partition { .. }
             | Trouble::Lossy { .. }
+            | Trouble::AddMember { .. }
+            | Trouble::RemoveMember { .. }
+            | Trouble::SetPower { .. }
+            | Trouble::SetKey { .. }
             | Trouble::Equivocate { .. }
             | Trouble::Silent { .. }
             | Trouble::Withhold { .. }
@@ -109,6 +119,25 @@ impl Town<'_> {
 
     fn crash(&mut self, member: usize, torn: bool) {
         self.members[member].crash(torn.then_some(&mut self.chance));
+    }
+
+    /// A member is stopped and started with another key, as its operator would; one that is down starts with it later.
+    pub(super) fn renew(&mut self, member: usize, number: usize) -> Result<(), PlayError> {
+        let key = votes::new_key(number);
+        if self.members[member].address() == key.address() {
+            return Ok(());
+        }
+        if self.members[member].is_frozen() {
+            let at_us = self.queue.now_us() + THAW_US;
+            self.queue.at(at_us, Event::Renewal { member, number });
+            return Ok(());
+        }
+        let runs = self.members[member].is_on();
+        if runs {
+            self.crash(member, false);
+        }
+        self.members[member].set_key(key);
+        if runs { self.start(member) } else { Ok(()) }
     }
 
     fn start(&mut self, member: usize) -> Result<(), PlayError> {
@@ -125,6 +154,7 @@ impl Town<'_> {
         };
         if let Some(view) = self.members[member].view() {
             self.watch.resumed(member, &view);
+            self.look_for_new_key(member, view.state());
         }
         self.carry_out(member, outputs);
         Ok(())
@@ -169,7 +199,7 @@ impl Town<'_> {
 
     pub(super) fn meet_deadline(&mut self) {
         let Calm::Until(height) = self.calm else { return };
-        let heights: Vec<_> = (0..self.scenario.ledger.members)
+        let heights: Vec<_> = (0..self.units)
             .map(|member| self.members[member].view().map(|view| view.height().0))
             .collect();
         self.watch.broken(
@@ -181,9 +211,9 @@ impl Town<'_> {
         self.calm = Calm::Over;
     }
 
-    /// The members that mean well.
+    /// The units that mean well, whether they have a vote or not.
     pub(super) fn honest(&self) -> impl Iterator<Item = usize> {
-        (0..self.scenario.ledger.members).filter(|member| !self.lies_ever(*member))
+        (0..self.units).filter(|member| !self.lies_ever(*member))
     }
 
     /// Whether this is a member that lies at some time, or the second machine of one.

@@ -236,8 +236,8 @@ impl Town<'_> {
         let round = self.watch.round_of(height) + self.chance.below(2) as u32;
         let draw = self.chance.draw();
         let noise = Hash::of("noise", &[&draw.to_le_bytes()]);
-        let voters = self.scenario.ledger.members as u64;
-        let other = self.members[self.chance.below(voters) as usize].address();
+        let units = self.units as u64;
+        let other = self.members[self.chance.below(units) as usize].address();
         let again = self.chance.below(OVERHEARD_MAX as u64) as usize;
         let vote = |voter: Address| Vote {
             precommit: draw & 1 == 0,
@@ -339,7 +339,7 @@ impl Town<'_> {
                 let block = self.block_instead(member, height)?;
                 let certificate = match (draw, certified) {
                     // Of this block, in everybody's name.
-                    (0, _) => self.certified_by(&block, |_| self.members[member].key().clone()),
+                    (0, _) => self.certified_by(&block, |_| Some(self.members[member].key().clone())),
                     // By strangers under their own names.
                     (1, _) => self.certificate_of_strangers(&block),
                     // By itself alone.
@@ -421,15 +421,18 @@ impl Town<'_> {
         self.certificate(block, strangers)
     }
 
-    /// A certificate that all members signed: what no liar has, and a control believes to have seen.
+    /// A certificate that all of its members signed: what no liar has, and a control believes to have seen.
     pub(super) fn certificate_for(&self, block: &Block) -> Certificate {
-        self.certified_by(block, |member| self.members[member].key().clone())
+        self.certified_by(block, |member| self.secrets.get(member).cloned())
     }
 
-    /// A certificate in the names of all members, signed with whatever key.
-    fn certified_by(&self, block: &Block, key: impl Fn(usize) -> SecretKey) -> Certificate {
-        let members = 0..self.scenario.ledger.members;
-        let keys = members.map(|member| (self.members[member].address(), key(member)));
+    /// A certificate in the names of all who vote on the block, signed with whatever key.
+    fn certified_by(&self, block: &Block, key: impl Fn(&Address) -> Option<SecretKey>) -> Certificate {
+        let voters = self.watch.voters_named(&block.header.members_hash);
+        let keys = voters
+            .unwrap_or(&self.genesis.members)
+            .iter()
+            .filter_map(|(member, _)| Some((member, key(&member)?)));
         self.certificate(block, keys.collect())
     }
 
@@ -490,13 +493,10 @@ impl Town<'_> {
     pub(super) fn proposal_for(&self, body: &ProposedBody) -> PeerMessage {
         let height = body.block.header.height;
         // Members of equal power take turns in the order of their addresses.
-        let mut keys: Vec<&SecretKey> = self.members[..self.scenario.ledger.members]
-            .iter()
-            .map(|member| member.key())
-            .collect();
-        keys.sort_by_key(|key| key.address());
-        let turn = (height.0 + u64::from(body.round)) % keys.len() as u64;
-        let key = keys[turn as usize];
+        let voters = self.watch.voters_at(height).unwrap_or(&self.genesis.members);
+        let turn = (height.0 + u64::from(body.round)) % voters.count() as u64;
+        let (address, _) = voters.iter().nth(turn as usize).expect("one of them");
+        let key = &self.secrets[&address];
         let proposal = Proposal {
             height,
             round: body.round,

@@ -83,8 +83,9 @@ impl Town<'_> {
         !twinned || in_audience == self.is_twin(from)
     }
 
-    fn is_twin(&self, member: usize) -> bool {
-        member >= self.scenario.ledger.members
+    /// Whether this is the second machine of a liar.
+    pub(super) fn is_twin(&self, member: usize) -> bool {
+        member >= self.units
     }
 
     /// Sends what a member says to all others; a liar says something else to some.

@@ -198,6 +198,16 @@ impl Member {
         self.skew_ms = skew_ms;
     }
 
+    /// Whether a process runs, or stands still.
+    pub(super) fn is_on(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Gives it another key, with which its process starts next.
+    pub(super) fn set_key(&mut self, key: SecretKey) {
+        self.key = key;
+    }
+
     /// Its key, and its twin's.
     pub(super) fn key(&self) -> &SecretKey {
         &self.key

@@ -36,7 +36,7 @@ impl Town<'_> {
             seed: self.seed,
             minutes: figures::round(minutes),
             vehicles: vehicles.len(),
-            members: self.voters().iter().map(member_figures).collect(),
+            members: self.units().iter().map(member_figures).collect(),
             reports: self.reports(),
             picture: figures::picture(&items, self.world.truth_min_vehicle_s),
             fleets: figures::fleets(&vehicles, &companies),
@@ -51,13 +51,15 @@ impl Town<'_> {
             items,
             vehicles,
             worst_round: self.watch.worst_round,
+            changes: self.watch.changes,
+            jailed: self.watch.jailed,
             broken: self.watch.broken,
         }
     }
 
-    /// The members themselves, without their twins.
-    fn voters(&self) -> &[Member] {
-        &self.members[..self.scenario.ledger.members]
+    /// The members and who may become one, without their twins.
+    fn units(&self) -> &[Member] {
+        &self.members[..self.units]
     }
 
     /// Executes the whole chain once more, on a ledger that has seen nothing.
@@ -181,7 +183,7 @@ impl Town<'_> {
 
     fn reports(&self) -> ReportFigures {
         let mut rejected: BTreeMap<String, u64> = BTreeMap::new();
-        for counts in self.voters().iter().filter_map(|member| member.heard()) {
+        for counts in self.units().iter().filter_map(|member| member.heard()) {
             for (reason, count) in &counts.rejected {
                 *rejected.entry((*reason).to_owned()).or_default() += count;
             }

@@ -15,7 +15,9 @@ use milepost_node::message::PeerMessage;
 use milepost_wire::output::{EpochClosed, Estimate, Outcome};
 use milepost_wire::time::Epoch;
 use milepost_wire::vote::Step;
-use milepost_wire::{Address, Block, ChainId, Hash, Height, KeyId, Kind, Members, Output, Sequence, encode};
+use milepost_wire::{
+    Address, Block, ChainId, Change, Hash, Height, KeyId, Kind, Members, Output, Sequence, encode,
+};
 
 use crate::figures::Invariants;
 
@@ -29,6 +31,12 @@ pub(super) struct Watch {
     liars: BTreeSet<Address>,
     /// The members that voted, or will, by the hash that headers name them with.
     voters: BTreeMap<Hash, Members>,
+    /// Who votes at each height, as far as that is certain; old ones are forgotten.
+    voters_at: BTreeMap<u64, Hash>,
+    /// How many changes of members were done.
+    pub(super) changes: u64,
+    /// How many members lost their vote by a sentence.
+    pub(super) jailed: u64,
     /// Each height's block.
     pub(super) blocks: Vec<Hash>,
     /// Each height's contents.
@@ -82,6 +90,9 @@ impl Watch {
             broken: Vec::new(),
             liars,
             voters: BTreeMap::from([(genesis.members.hash(), genesis.members.clone())]),
+            voters_at: BTreeMap::from([(1, genesis.members.hash())]),
+            changes: 0,
+            jailed: 0,
             blocks: Vec::new(),
             contents: Vec::new(),
             bytes: 0,
@@ -136,6 +147,15 @@ impl Watch {
             return;
         }
         self.worst_round = self.worst_round.max(round);
+        if self
+            .voters_at(height)
+            .is_some_and(|voters| voters.get(&who).is_none())
+        {
+            self.broken(
+                |invariants| &mut invariants.no_equivocation,
+                format!("{who:?} spoke at height {height}, where it has no vote"),
+            );
+        }
         let before = *self.said.entry((height.0, round, step, who)).or_insert(value);
         if before != value {
             self.broken(
@@ -154,6 +174,16 @@ impl Watch {
         }
     }
 
+    /// Those whom a header names by this hash.
+    pub(super) fn voters_named(&self, hash: &Hash) -> Option<&Members> {
+        self.voters.get(hash)
+    }
+
+    /// Who votes at a height, where that is certain and not long ago.
+    pub(super) fn voters_at(&self, Height(height): Height) -> Option<&Members> {
+        self.voters.get(self.voters_at.get(&height)?)
+    }
+
     /// The greatest round at a height that somebody honest spoke in.
     pub(super) fn round_of(&self, Height(height): Height) -> u32 {
         let begin = (height, 0, Step::Propose, Address::default());
@@ -170,10 +200,18 @@ impl Watch {
         at.max_by_key(|(_, count)| **count).map(|((_, hash), _)| *hash)
     }
 
-    /// A member started anew from its disk.
+    /// A member started anew from its disk, where its newest block must be the one that all have.
     pub(super) fn resumed(&mut self, member: usize, view: &View) {
-        if let Some(block) = view.block() {
-            self.check_agreement(member, view, block);
+        let Some(head) = view.head() else { return };
+        let (height, found) = (view.height(), head.header.hash());
+        let known = self.blocks.get(height.0 as usize - 1).copied();
+        if let Some(expected) = known.filter(|known| *known != found) {
+            self.broken(
+                |invariants| &mut invariants.agreement,
+                format!(
+                    "member {member} starts with block {found:?} at height {height}, others have {expected:?}"
+                ),
+            );
         }
     }
 
@@ -183,7 +221,9 @@ impl Watch {
             return false;
         };
         self.check_certificate(member, view);
-        self.voters.insert(view.members().hash(), view.members().clone());
+        let next = view.members().hash();
+        self.voters.insert(next, view.members().clone());
+        self.voters_at.insert(view.height().next().0, next);
         if !self.check_agreement(member, view, block) {
             return false;
         }
@@ -216,6 +256,7 @@ impl Watch {
         let old = self.blocks.len().saturating_sub(200) as u64;
         self.said = self.said.split_off(&(old, 0, Step::Propose, Address::default()));
         self.proposed = self.proposed.split_off(&(old, Hash::ZERO));
+        self.voters_at = self.voters_at.split_off(&old);
         true
     }
 
@@ -314,6 +355,20 @@ impl Watch {
                 }
                 self.counted.insert(name);
             }
+            Output::Enacted {
+                change, done: true, ..
+            } => self.changes += u64::from(is_of_members(change)),
+            Output::Sentenced {
+                member, jailed_until, ..
+            } => {
+                self.jailed += u64::from(jailed_until.is_some());
+                if !self.liars.contains(member) {
+                    self.broken(
+                        |invariants| &mut invariants.no_equivocation,
+                        format!("{member:?} means well and was sentenced"),
+                    );
+                }
+            }
             Output::Estimate(estimate) if estimate.item.kind == Kind::Speed => self.estimates.push(*estimate),
             Output::EpochClosed(epoch) => self.epochs.push(*epoch),
             _ => {}
@@ -349,5 +404,81 @@ impl Watch {
     /// How many reports the ledger executed, each once.
     pub(super) fn executed(&self) -> u64 {
         self.counted.len() as u64
+    }
+}
+
+/// Whether a change concerns who votes.
+fn is_of_members(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::AddMember(_) | Change::RemoveMember { .. } | Change::SetPower { .. } | Change::SetKey { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::founding;
+    use crate::sweep::plan::Plan;
+    use milepost_node::message::Vote;
+    use milepost_wire::Signature;
+
+    /// A watch over a small town whose first member lies.
+    fn watch() -> Watch {
+        let scenario = Plan::draw(1, None).scenario();
+        let founded = founding::found(&scenario, 1).expect("it begins");
+        Watch::new(&founded.genesis, BTreeSet::from([name(0)]))
+    }
+
+    fn name(number: usize) -> Address {
+        founding::member_key(number).address()
+    }
+
+    fn vote(voter: Address, value: Option<Hash>) -> PeerMessage {
+        PeerMessage::Vote(Vote {
+            precommit: true,
+            height: Height(1),
+            round: 0,
+            value,
+            voter,
+            signature: Signature([0; 64]),
+        })
+    }
+
+    #[test]
+    fn who_means_well_neither_contradicts_itself_nor_speaks_without_a_vote() {
+        let listener = name(100);
+        for (speaker, values, holds) in [
+            (name(1), vec![None, None], true),
+            (name(1), vec![None, Some(Hash::ZERO)], false),
+            (name(0), vec![None, Some(Hash::ZERO)], true),
+            (listener, vec![None], false),
+        ] {
+            let mut watch = watch();
+            for value in values {
+                watch.spoke(speaker, &vote(speaker, value));
+            }
+            assert_eq!(watch.invariants.no_equivocation, holds, "{:?}", watch.broken);
+        }
+    }
+
+    #[test]
+    fn only_liars_may_be_sentenced() {
+        for (number, holds) in [(0, true), (1, false)] {
+            let mut watch = watch();
+            watch.read_outputs(
+                0,
+                &[Output::Sentenced {
+                    epoch: Epoch(0),
+                    member: name(number),
+                    step: Step::Precommit,
+                    height: Height(1),
+                    round: 0,
+                    jailed_until: Some(Epoch(2)),
+                }],
+            );
+            assert_eq!(watch.jailed, 1);
+            assert_eq!(watch.invariants.no_equivocation, holds, "{:?}", watch.broken);
+        }
     }
 }
