@@ -8,7 +8,7 @@
 //! |---|---|
 //! | with which numbers, and from where | [`params`], [`genesis`] |
 //! | what does the ledger know | [`state`], [`store`], `table`, `sighting` |
-//! | what have the members decided | [`proposal`], [`membership`] |
+//! | what have the members decided | [`proposal`], [`membership`], `access` |
 //! | what follows from a block | [`apply`], `transact`, `hear`, `replay`, `motion`, `hazard` |
 //! | what is true, and what was a word worth | `settle`, `truth`, `anchor`, `estimate`, `stay`, `lean`, `score`, `tally`, `waiting` |
 //! | who is trusted | `reputation`, [`quarantine`], [`misconduct`] |
@@ -16,6 +16,7 @@
 //! | does it all add up | [`audit`] |
 //! | what would the rules make of claims from elsewhere | [`claims`] |
 
+mod access;
 pub mod apply;
 pub mod audit;
 pub mod claims;

@@ -30,6 +30,8 @@ pub struct Params {
     pub jail_epochs: u32,
     /// What it forfeits of its operator's share, in basis points: all.
     pub forfeit_bps: u32,
+    /// What a key puts at stake that enrols itself, in micro-tokens: 10 tokens.
+    pub enrol_bond: u64,
 
     /// How old an observation may be when its block is made, in ms. Its worth falls linearly to 0 there.
     pub freshness_ms: PerKind,
@@ -204,6 +206,7 @@ impl Default for Params {
             evidence_blocks: 100_000,
             jail_epochs: 168,
             forfeit_bps: 10_000,
+            enrol_bond: 10_000_000,
             freshness_ms: PerKind {
                 speed: 60_000,
                 congestion: 120_000,
@@ -363,6 +366,7 @@ impl Params {
         within("evidence_blocks", self.evidence_blocks, 1, 1 << 32)?;
         within("jail_epochs", self.jail_epochs.into(), 0, 1 << 20)?;
         within("forfeit_bps", self.forfeit_bps.into(), 0, BPS)?;
+        within("enrol_bond", self.enrol_bond, 0, Self::SUPPLY_MAX_MICRO)?;
         for kind in Kind::ALL {
             within("freshness_ms", self.freshness_ms.get(kind), 1, day)?;
         }
@@ -479,8 +483,13 @@ impl Params {
         let mut params = self.clone();
         for Setting { name, value } in settings {
             let pointer = format!("/{}", name.replace('.', "/"));
-            let number = tree.pointer_mut(&pointer).filter(|found| found.is_number());
-            *number.ok_or_else(|| ParamsError::Unknown(name.clone()))? = (*value).into();
+            let found = tree.pointer_mut(&pointer);
+            let found = found.filter(|found| found.is_number() || found.is_boolean());
+            let found = found.ok_or_else(|| ParamsError::Unknown(name.clone()))?;
+            *found = match (found.is_boolean(), value) {
+                (true, 0 | 1) => (*value == 1).into(),
+                _ => (*value).into(),
+            };
             params = serde_json::from_value(tree.clone()).map_err(|_| ParamsError::NotItsRange {
                 name: name.clone(),
                 value: *value,
@@ -561,6 +570,17 @@ mod tests {
         assert_eq!(serde_json::from_str::<Params>(&text).expect("the same"), params);
         assert_eq!(serde_json::from_str::<Params>("{}").expect("defaults"), params);
         assert!(serde_json::from_str::<Params>(r#"{"slots_ms": 1}"#).is_err());
+    }
+
+    #[test]
+    fn yes_and_no_are_set_as_one_and_zero() {
+        let set = |value| {
+            let name = "release_needs_vote".to_owned();
+            Params::default().with(&[Setting { name, value }])
+        };
+        assert_eq!(set(0).map(|params| params.release_needs_vote), Ok(false));
+        assert_eq!(set(1), Ok(Params::default()));
+        assert!(matches!(set(2), Err(ParamsError::NotItsRange { .. })));
     }
 
     #[test]

@@ -69,6 +69,7 @@ pub(crate) fn impose(
     vehicle.standing = reputation::counted_anew(vehicle.standing);
     vehicle.quarantine = Some(Quarantine { since, times, ground });
     state.vehicles.insert(id, vehicle);
+    state.forfeit_bond(id);
     state.open.quarantined_before.insert(id, times);
     state.open.false_claims.remove(&id);
     state.open.absolved.insert(id, now.at);

@@ -405,6 +405,7 @@ impl State {
             group: enrolment.group,
             role: enrolment.role,
             enrolled_by,
+            bond: Amount::ZERO,
             enrolled_at: height,
             revoked: false,
             standing: Standing {
@@ -439,6 +440,7 @@ impl State {
         vehicle.revoked = true;
         let role = vehicle.role;
         self.vehicles.insert(id, vehicle);
+        self.return_bond(id);
         // It will not be heard again, so its replay window is not needed; every other vehicle's is kept for good.
         self.open.traces.remove(&id);
         self.open.false_claims.remove(&id);
@@ -471,9 +473,11 @@ impl State {
         let books = self.books();
         let accounts = self.accounts().map(|(_, account)| account.balance);
         let unvested = self.vehicles().map(|(_, vehicle)| vehicle.unvested);
+        let own_bonds = self.vehicles().map(|(_, vehicle)| vehicle.bond);
         let bonds = self.open.claims.iter().map(|(_, claim)| claim.bond());
         let all = accounts
             .chain(unvested)
+            .chain(own_bonds)
             .chain(bonds)
             .chain([books.treasury, books.carry]);
         all.map(|amount| u128::from(amount.micro())).sum()

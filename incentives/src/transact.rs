@@ -6,8 +6,9 @@
 use milepost_wire::identity::KeyError;
 use milepost_wire::output::Output;
 use milepost_wire::transaction::{Action, Enrolment};
-use milepost_wire::{Address, Amount, Height, KeyId, SignedReport, Transaction, Verified};
+use milepost_wire::{Access, Address, Amount, Height, KeyId, SignedReport, Transaction, Verified};
 
+use crate::access;
 use crate::misconduct::{self, Acquittal};
 use crate::proposal::{self, Improper};
 use crate::quarantine::{self, Moment};
@@ -62,6 +63,9 @@ pub enum Rejected {
         /// Who asks.
         sender: Address,
     },
+    /// Members alone say who comes in.
+    #[error("nobody enrols itself here: the access policy is {0:?}, not public")]
+    NotPublic(Access),
     /// A member has as many listening units as it may.
     #[error("{0} has {UNITS_OF_ONE_MAX} listening units: revoke one first")]
     TooManyUnits(Address),
@@ -117,6 +121,7 @@ pub(crate) fn execute(
         Action::Enrol(enrolment) => enrol(state, account, enrolment, height)?,
         &Action::Revoke { vehicle } => revoke(state, account, vehicle)?,
         Action::Accuse { one, other } => accuse(state, account, one, other, outputs)?,
+        Action::SelfEnrol => access::enrol_itself(state, transaction.from, account, height)?,
         Action::Blame(evidence) => {
             require_member(state, account)?;
             misconduct::blame(state, height, evidence, outputs)?;
@@ -154,6 +159,16 @@ impl State {
 }
 
 fn transfer(state: &mut State, from: Address, to: Address, amount: Amount) -> Result<(), Rejected> {
+    spend(state, from, amount)?;
+    // Read after the sender was written, so that who pays himself has what he had.
+    let mut receiver = state.account(&to);
+    receiver.balance = sum(receiver.balance, amount);
+    state.accounts.insert(to, receiver);
+    Ok(())
+}
+
+/// Takes from an account what it has, vested pay included.
+pub(crate) fn spend(state: &mut State, from: Address, amount: Amount) -> Result<(), Rejected> {
     let now = state.books().epoch;
     let held = sum(state.account(&from).balance, vesting::vested(state, &from, now));
     let overdrawn = Rejected::Overdrawn {
@@ -168,10 +183,6 @@ fn transfer(state: &mut State, from: Address, to: Address, amount: Amount) -> Re
     let mut sender = state.account(&from);
     sender.balance = left;
     state.accounts.insert(from, sender);
-    // Read after the sender was written, so that who pays himself has what he had.
-    let mut receiver = state.account(&to);
-    receiver.balance = sum(receiver.balance, amount);
-    state.accounts.insert(to, receiver);
     Ok(())
 }
 
@@ -191,11 +202,10 @@ fn enrol(state: &mut State, sender: Address, enrolment: &Enrolment, height: Heig
     Ok(())
 }
 
-/// What a member asked for, it ends alone; what belongs to nobody, the members end together ([`Change::Revoke`]).
+/// Whoever asked for it ends it alone; what belongs to nobody, the members end together ([`Change::Revoke`]).
 ///
 /// [`Change::Revoke`]: milepost_wire::Change::Revoke
 fn revoke(state: &mut State, sender: Address, id: KeyId) -> Result<(), Rejected> {
-    require_member(state, sender)?;
     let enrolled = state.vehicle(&id).filter(|vehicle| !vehicle.revoked);
     let operator = enrolled.ok_or(Rejected::NotEnrolled(id))?.operator();
     if operator != Some(sender) {
@@ -473,7 +483,7 @@ mod tests {
         assert_eq!(state.books().vehicles, 2);
         assert!(matches!(
             run(&mut state, &town.keys[0], 0, revoke.clone()),
-            Err(Rejected::NotAMember(_))
+            Err(Rejected::NotItsToRevoke { .. })
         ));
         for other in &town.members[1..] {
             assert!(matches!(

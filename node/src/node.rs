@@ -260,7 +260,7 @@ impl<S: Store> Node<S> {
             unanswered: 0,
             catching_up: false,
             early: Vec::new(),
-            evidence: Vec::new(),
+            evidence: loaded.evidence,
             started_ms: now.mono_ms,
             clock: Clock::default(),
             now,

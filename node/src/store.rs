@@ -20,7 +20,9 @@ use milepost_wire::certificate::Head;
 use milepost_wire::output::Output;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Block, Cell, Certificate, Hash, Height, KeyId, Kind, Members, SignedBatch, Timestamp};
+use milepost_wire::{
+    Block, Cell, Certificate, Equivocation, Hash, Height, KeyId, Kind, Members, SignedBatch, Timestamp,
+};
 
 /// Where an output stands: the block's height, and the output's index in it.
 pub type Place = (Height, u32);
@@ -45,6 +47,8 @@ pub enum Write {
     Own(Height, u32, Hash),
     /// What moved consensus; entries are numbered within their height.
     Log(Height, u32, Vec<u8>),
+    /// What convicts other members and is not on the ledger yet: all of it, in the place of what was there.
+    Evidence(Vec<Equivocation>),
     /// This member may vote again: see [`Loaded::silent_until`].
     Voice,
 }
@@ -79,6 +83,8 @@ pub struct Loaded {
     pub open: Vec<Entry>,
     /// The log of the height above the newest block.
     pub log: Vec<Vec<u8>>,
+    /// What convicts other members and was not on the ledger yet.
+    pub evidence: Vec<Equivocation>,
     /// This store was restored, or begun anew with a key that may have voted before: no vote until a block of a later
     /// time is committed.
     pub silent_until: Option<Timestamp>,

@@ -917,6 +917,33 @@ fn who_prevotes_twice_is_jailed_by_what_the_others_saw_and_the_chain_goes_on() {
 }
 
 #[test]
+fn what_members_saw_is_on_the_ledger_though_all_are_killed_before_they_bring_it() {
+    let mut cluster = Cluster::new(11, 4);
+    cluster.liar = Some(3);
+    cluster.report(0, 0);
+    let genesis = cluster.genesis.hash();
+    let is_kept = |cluster: &Cluster| {
+        (0..3).any(|index| {
+            let loaded = cluster.stores[index].clone().load(genesis).expect("its own");
+            !loaded.evidence.is_empty()
+        })
+    };
+    while !is_kept(&cluster) {
+        assert!(cluster.now_ms < 20_000, "nobody saw anything");
+        cluster.run_until(cluster.now_ms + 1);
+    }
+    assert_eq!(cluster.sentenced(), 0, "nobody brought it yet");
+    // From now on it is honest, and nothing of what was said is under way.
+    cluster.liar = None;
+    (0..4).for_each(|index| cluster.crash(index));
+    cluster.queue.clear();
+    cluster.events.clear();
+    (0..4).for_each(|index| cluster.boot(index));
+    cluster.run_until(cluster.now_ms + 20_000);
+    assert_eq!(cluster.sentenced(), 1);
+}
+
+#[test]
 fn without_jail_who_prevotes_twice_is_sentenced_and_keeps_its_vote() {
     let params = Params {
         jail_epochs: 0,

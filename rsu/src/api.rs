@@ -29,6 +29,7 @@ mod error;
 mod geojson;
 mod governance;
 mod prometheus;
+mod readers;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -105,6 +106,10 @@ pub fn router(served: Arc<Served>) -> Router {
         })
         .method_not_allowed_fallback(|| async { ApiError::method() })
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&served),
+            readers::admit,
+        ))
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             let places = Arc::clone(&places);
             async move {
@@ -296,6 +301,7 @@ fn describe_transaction(signed: &SignedTransaction, digest: Hash, done: Option<b
     let action = match &transaction.action {
         Action::Transfer { to, amount } => json!({ "transfer": { "to": to, "amount": amount } }),
         Action::Enrol(enrolment) => json!({ "enrol": enrolment }),
+        Action::SelfEnrol => json!("self_enrol"),
         Action::Revoke { vehicle } => json!({ "revoke": { "vehicle": vehicle } }),
         Action::Accuse { one, other } => json!({ "accuse": {
             "vehicle": one.message.vehicle,
@@ -394,6 +400,7 @@ fn describe_vehicle(id: KeyId, vehicle: &Vehicle) -> Value {
         "group": vehicle.group,
         "role": vehicle.role,
         "operator": vehicle.operator(),
+        "bond": vehicle.bond,
         "enrolled_at": vehicle.enrolled_at,
         "revoked": vehicle.revoked,
         "reputation": fraction(u64::from(vehicle.standing.reputation())),
@@ -676,7 +683,9 @@ mod tests {
 
     impl Site {
         fn get(&self, path: &str) -> Value {
-            client::get(&self.url, path).unwrap_or_else(|error| panic!("{error}"))
+            client::Client::anonymous(&self.url)
+                .get(path)
+                .unwrap_or_else(|error| panic!("{error}"))
         }
 
         /// The status and the body, whatever they are.
@@ -694,7 +703,7 @@ mod tests {
         }
 
         fn refused(&self, path: &str) -> u16 {
-            match client::get(&self.url, path) {
+            match client::Client::anonymous(&self.url).get(path) {
                 Err(client::AskError::Refused {
                     status, error, hint, ..
                 }) => {

@@ -1,10 +1,14 @@
 //! How does a command ask a running unit?
 //!
-//! Over its HTTP API. Its answers are that unit's word: a command asks the operator's own.
+//! Over its HTTP API, signing what is asked where there is a key to sign with. Its answers are that unit's word: a command asks the operator's own.
 
 use std::time::Duration;
 
+use milepost_wire::question::Question;
+use milepost_wire::{ChainId, SecretKey};
 use serde_json::Value;
+
+use crate::clock;
 
 /// The longest answer that is read, in bytes.
 const ANSWER_LEN_MAX: u64 = 4 << 20;
@@ -36,26 +40,69 @@ pub enum AskError {
     },
 }
 
-/// Asks the API at `api` for `path`.
-///
-/// # Errors
-///
-/// [`AskError`].
-pub fn get(api: &str, path: &str) -> Result<Value, AskError> {
-    let url = url(api, path);
-    let answer = agent(ANSWER_MAX).get(&url).call();
-    read(url, answer)
+/// Who asks which unit.
+#[derive(Clone)]
+pub struct Client {
+    api: String,
+    /// Who signs what is asked, for units of a private chain.
+    reader: Option<(SecretKey, ChainId)>,
 }
 
-/// Gives the API at `api` a body to take; it may take as long as `limit`.
-///
-/// # Errors
-///
-/// [`AskError`].
-pub fn post(api: &str, path: &str, body: &str, limit: Duration) -> Result<Value, AskError> {
-    let url = url(api, path);
-    let answer = agent(limit).post(&url).send(body);
-    read(url, answer)
+impl Client {
+    /// One that signs nothing.
+    pub fn anonymous(api: impl Into<String>) -> Self {
+        Self {
+            api: api.into(),
+            reader: None,
+        }
+    }
+
+    /// One that signs what it asks.
+    pub fn signing(api: impl Into<String>, key: SecretKey, chain: ChainId) -> Self {
+        Self {
+            api: api.into(),
+            reader: Some((key, chain)),
+        }
+    }
+
+    /// Which unit's API it asks.
+    pub fn api(&self) -> &str {
+        &self.api
+    }
+
+    /// Asks for `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`].
+    pub fn get(&self, path: &str) -> Result<Value, AskError> {
+        let url = url(&self.api, path);
+        let mut request = agent(ANSWER_MAX).get(&url);
+        if let Some(signature) = self.signature("GET", path) {
+            request = request.header("Authorization", signature);
+        }
+        read(url, request.call())
+    }
+
+    /// Gives a body to take; it may take as long as `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`].
+    pub fn post(&self, path: &str, body: &str, limit: Duration) -> Result<Value, AskError> {
+        let url = url(&self.api, path);
+        let mut request = agent(limit).post(&url);
+        if let Some(signature) = self.signature("POST", path) {
+            request = request.header("Authorization", signature);
+        }
+        read(url, request.send(body))
+    }
+
+    fn signature(&self, method: &str, path: &str) -> Option<String> {
+        let (key, chain) = self.reader.as_ref()?;
+        let asked = format!("{method} {path}");
+        Some(Question::authorization(key, chain, &asked, clock::wall()))
+    }
 }
 
 fn url(api: &str, path: &str) -> String {

@@ -33,6 +33,16 @@ const VEHICLE_MESSAGE_LEN_MAX: usize = 16 << 10;
 /// the one that left: it is linked, and never told who listens and who is present.
 pub(crate) const APART: Duration = Duration::from_millis(500);
 
+/// Whether strangers can link to this unit: its links ask for no certificate, and some are reached from other machines.
+pub(crate) fn is_open(config: &Config) -> bool {
+    let is_local = |endpoint: &String| {
+        ["tcp/127.", "tcp/[::1]:", "tcp/localhost:"]
+            .iter()
+            .any(|local| endpoint.starts_with(local))
+    };
+    config.tls.is_none() && !config.listen.iter().all(is_local)
+}
+
 /// Zenoh's settings for a unit of `chain` whose home is `home`.
 ///
 /// # Errors
@@ -168,5 +178,19 @@ mod tests {
             .get_json("transport/link/tls/listen_certificate")
             .expect("it was set");
         assert_eq!(certificate, "\"/home/unit/link.pem\"");
+    }
+
+    #[test]
+    fn links_are_open_that_other_machines_reach_without_a_certificate() {
+        let listening = |endpoints: &[&str], tls: Option<TlsFiles>| Config {
+            listen: endpoints.iter().map(|&endpoint| endpoint.into()).collect(),
+            tls,
+            ..Config::default()
+        };
+        assert!(!is_open(&listening(&["tcp/127.0.0.1:1", "tcp/[::1]:2"], None)));
+        assert!(is_open(&listening(&["tcp/127.0.0.1:1", "tcp/192.0.2.1:2"], None)));
+        assert!(is_open(&listening(&["tcp/0.0.0.0:1"], None)));
+        let tls = TlsFiles::in_folder(Path::new(""));
+        assert!(!is_open(&listening(&["tls/192.0.2.1:2"], Some(tls))));
     }
 }

@@ -82,6 +82,9 @@ fn proofs(served: &Served, key: &str, parameters: &str) -> Result<Vec<Vec<u8>>, 
             key.len() + parameters.len()
         ));
     }
+    if !served.may_publish() {
+        return Err("this chain is private, and this unit's links are open to strangers: it answers over secured links alone".into());
+    }
     let root = topic::root(&served.genesis.chain);
     let about = key
         .strip_prefix(&root)

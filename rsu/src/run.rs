@@ -15,7 +15,7 @@ use milepost_node::snapshot::SnapshotError;
 use milepost_node::snapshots::Snapshots;
 use milepost_node::store::{Rocks, StoreError, install};
 use milepost_wire::{
-    ChainId, Message, SecretKey, Signed, SignedReport, SignedTransaction, decode, encode, topic,
+    Access, ChainId, Message, SecretKey, Signed, SignedReport, SignedTransaction, decode, encode, topic,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -76,6 +76,11 @@ pub enum RunError {
     /// No thread could be started.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// Anybody could read a private chain over its links.
+    #[error(
+        "this chain is private, and strangers can link to this unit: name certificates ([tls] in rsu.toml), or listen on loopback alone"
+    )]
+    OpenLinks,
     /// The ledger node stopped by itself.
     #[error("the ledger node stopped: {0}")]
     Fatal(String),
@@ -137,6 +142,11 @@ pub async fn run(
         },
     )
     .await?;
+    let open_links = link::is_open(config);
+    if open_links && handle.view().state().charter().access == Access::Private {
+        handle.shutdown().await;
+        return Err(RunError::OpenLinks);
+    }
     let handle = Arc::new(handle);
     #[cfg(unix)]
     let control = match control::clear(home).and_then(|()| control::serve(home, store.clone())) {
@@ -149,7 +159,7 @@ pub async fn run(
 
     let (transactions, taken) = mpsc::channel(TRANSACTIONS_MAX);
     let served = Served::new(genesis, me, store, handle.views(), transactions)?;
-    let served = Arc::new(served);
+    let served = Arc::new(served.over_open_links(open_links));
     let (inbox, waiting) = sync_channel(config.inbox_max);
     let (sender, sending) = mpsc::channel(SENDING_MAX);
     let (end, ended) = watch::channel(false);
@@ -350,6 +360,9 @@ impl Core {
             Output::Live(estimates) => {
                 let at = clock::wall();
                 self.served.tell(&estimates, at);
+                if !self.served.may_publish() {
+                    return;
+                }
                 for estimate in estimates {
                     let figure = LiveFigure {
                         author: self.served.me,

@@ -39,6 +39,7 @@ pub(crate) fn vehicle(seed: u64) -> Vehicle {
         group: seed,
         role: Role::Vehicle,
         enrolled_by: None,
+        bond: Amount::ZERO,
         enrolled_at: Height::ZERO,
         revoked: false,
         standing: Standing {

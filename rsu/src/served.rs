@@ -13,7 +13,7 @@ use milepost_node::view::light_block;
 use milepost_wire::light::LightBlock;
 use milepost_wire::output::Estimate;
 use milepost_wire::transaction::Transaction;
-use milepost_wire::{Address, Height, Output, SignedTransaction, Timestamp, Verified};
+use milepost_wire::{Access, Address, Height, Output, SignedTransaction, Timestamp, Verified};
 use tokio::sync::{mpsc, watch};
 
 use crate::finality::Finality;
@@ -32,6 +32,8 @@ pub struct Served {
     pub me: Address,
     /// The ledger's blocks.
     pub store: Rocks,
+    /// Whether strangers can link to this unit.
+    open_links: bool,
     views: watch::Receiver<Arc<View>>,
     transactions: mpsc::Sender<Taken>,
     settled: Mutex<Picture>,
@@ -117,12 +119,24 @@ impl Served {
             genesis,
             me,
             store,
+            open_links: false,
             views,
             transactions,
             settled: Mutex::new(settled),
             live: Mutex::default(),
             readings: Mutex::default(),
         })
+    }
+
+    /// The same over links that strangers can have.
+    #[must_use]
+    pub fn over_open_links(self, open_links: bool) -> Self {
+        Self { open_links, ..self }
+    }
+
+    /// Whether what the road is like may leave over links: a private chain tells it over closed ones alone.
+    pub fn may_publish(&self) -> bool {
+        !self.open_links || self.view().state().charter().access != Access::Private
     }
 
     /// The newest ledger.

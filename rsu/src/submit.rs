@@ -14,7 +14,7 @@ use milepost_wire::{
 };
 use serde_json::Value;
 
-use crate::client::{self, AskError};
+use crate::client::{AskError, Client};
 use crate::home::{Home, HomeError};
 
 /// How long a transaction may take until it is in a block.
@@ -69,7 +69,7 @@ pub enum SubmitError {
 
 /// A key, and the unit that is asked.
 pub struct Signer {
-    api: String,
+    client: Client,
     chain: ChainId,
     genesis: Hash,
     key: SecretKey,
@@ -117,11 +117,12 @@ impl Signer {
             Some(api) => api,
             None => local(&home.config()?.api),
         };
+        let key = home.key()?;
         Ok(Self {
-            api,
+            client: Client::signing(api, key.clone(), genesis.chain.clone()),
             genesis: genesis.hash(),
             chain: genesis.chain,
-            key: home.key()?,
+            key,
         })
     }
 
@@ -136,17 +137,17 @@ impl Signer {
     ///
     /// [`SubmitError`].
     pub fn submit(&self, action: Action) -> Result<Done, SubmitError> {
-        let status = client::get(&self.api, "/v1/status")?;
+        let status = self.client.get("/v1/status")?;
         let found = status["genesis"].as_str().unwrap_or_default();
         if found != self.genesis.to_string() {
             return Err(SubmitError::OtherChain {
-                api: self.api.clone(),
+                api: self.client.api().to_owned(),
                 expected: self.genesis,
                 found: found.to_owned(),
             });
         }
         let from = number(&status["height"]).ok_or_else(|| self.strange("a status without a height"))?;
-        let account = client::get(&self.api, &format!("/v1/accounts/{}", self.address()))?;
+        let account = self.client.get(&format!("/v1/accounts/{}", self.address()))?;
         let nonce = number(&account["nonce"]).ok_or_else(|| self.strange("an account without a nonce"))?;
         let transaction = Transaction {
             from: self.key.public(),
@@ -155,13 +156,13 @@ impl Signer {
         };
         let signed = Signed::sign(transaction, &self.chain, &self.key);
         let body = hex::encode(encode(signed.signed()));
-        match client::post(&self.api, "/v1/transactions/check", &body, TAKE_MAX) {
+        match self.client.post("/v1/transactions/check", &body, TAKE_MAX) {
             Err(AskError::Refused {
                 status: 409, error, ..
             }) => return Err(SubmitError::Refused(error)),
             checked => checked?,
         };
-        client::post(&self.api, "/v1/transactions", &body, TAKE_MAX)?;
+        self.client.post("/v1/transactions", &body, TAKE_MAX)?;
         self.wait(signed.digest(), from)
     }
 
@@ -169,7 +170,7 @@ impl Signer {
     fn wait(&self, digest: Hash, mut height: u64) -> Result<Done, SubmitError> {
         let (began, name) = (Instant::now(), digest.to_string());
         while began.elapsed() < FINAL_MAX {
-            let block = match client::get(&self.api, &format!("/v1/blocks/{}", height + 1)) {
+            let block = match self.client.get(&format!("/v1/blocks/{}", height + 1)) {
                 Err(AskError::Refused { status: 404, .. }) => {
                     std::thread::sleep(LOOK_EVERY);
                     continue;
@@ -203,7 +204,7 @@ impl Signer {
                 .as_ref()
                 == Some(change)
         };
-        let proposals = client::get(&self.api, "/v1/proposals")?;
+        let proposals = self.client.get("/v1/proposals")?;
         let open = list(&proposals["open"])
             .filter(|open| same(open) && number(&open["made_at"]) == Some(height.0))
             .filter(|open| open["by"] == self.address().to_string().as_str());
@@ -223,7 +224,7 @@ impl Signer {
     ///
     /// [`SubmitError`].
     pub fn standing(&self, id: ProposalId, height: Height) -> Result<Standing, SubmitError> {
-        let proposals = client::get(&self.api, "/v1/proposals")?;
+        let proposals = self.client.get("/v1/proposals")?;
         let is = |found: &&Value, name: &str| number(&found[name]) == Some(id.0);
         if let Some(open) = list(&proposals["open"]).find(|open| is(open, "id")) {
             let (power, quorum) = (number(&open["power"]), number(&proposals["quorum"]));
@@ -254,7 +255,7 @@ impl Signer {
         is: impl Fn(&Value) -> bool,
     ) -> Result<Option<(Height, Value)>, SubmitError> {
         for height in height.0.. {
-            let block = match client::get(&self.api, &format!("/v1/blocks/{height}")) {
+            let block = match self.client.get(&format!("/v1/blocks/{height}")) {
                 Err(AskError::Refused { status: 404, .. }) => break,
                 answer => answer?,
             };
@@ -267,7 +268,7 @@ impl Signer {
 
     fn strange(&self, what: &str) -> SubmitError {
         SubmitError::Strange {
-            api: self.api.clone(),
+            api: self.client.api().to_owned(),
             what: what.to_owned(),
         }
     }

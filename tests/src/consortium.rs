@@ -8,8 +8,10 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use milepost_wire::question::Question;
+use milepost_wire::{ChainId, SecretKey, Timestamp};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -22,6 +24,8 @@ use crate::wait::eventually;
 const START_MAX: Duration = Duration::from_secs(30);
 /// How long a member may take to end.
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// How long it may take until a member knows a proposal.
+const DECIDE_MAX: Duration = Duration::from_secs(60);
 /// How long `join` may take.
 const JOIN_MAX: Duration = Duration::from_secs(120);
 /// Lines of a log that a failed test shows.
@@ -80,6 +84,7 @@ pub struct Consortium {
 #[derive(Debug)]
 struct Member {
     home: PathBuf,
+    chain: ChainId,
     log: PathBuf,
     api: String,
     endpoint: String,
@@ -111,8 +116,10 @@ impl Consortium {
             command.args(["--config-override", given]);
         }
         let _ = crate::Said::by(&mut command, START_MAX).ended_with(0);
+        let chain = known(&net).chain;
         let members = (0..plan.members)
             .map(|nth| Member {
+                chain: chain.clone(),
                 home: net.join(format!("member-{nth}")),
                 log: folder.path().join(format!("member-{nth}.log")),
                 api: format!("http://127.0.0.1:{}", usize::from(base_port) + 2 * nth),
@@ -165,8 +172,7 @@ impl Consortium {
 
     /// What everybody knows of it.
     pub fn known(&self) -> milepost_wire::Consortium {
-        let text = std::fs::read_to_string(self.net().join("consortium.json")).expect("testnet wrote it");
-        serde_json::from_str(&text).expect("testnet wrote it")
+        known(&self.net())
     }
 
     /// An enrolled vehicle that knows all members, beginning with another one for each vehicle.
@@ -209,6 +215,7 @@ impl Consortium {
         let joined = crate::Said::by(&mut command, JOIN_MAX).ended_with(0).json();
         self.members.push(Member {
             home,
+            chain: self.known().chain,
             log: self.folder.path().join(format!("member-{nth}.log")),
             api: format!("http://{api}"),
             endpoint,
@@ -287,7 +294,7 @@ impl Consortium {
             if let Some(status) = ended {
                 panic!("member {nth} ended at its start: {status}");
             }
-            get(&member.api, "/v1/status")
+            member.get("/v1/status")
         });
     }
 
@@ -361,9 +368,33 @@ impl Consortium {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// What a member answers; `None` where it does not.
+    /// What a member answers its own operator; `None` where it does not.
     pub fn get(&self, nth: usize, path: &str) -> Option<Value> {
-        get(&self.members[nth].api, path)
+        self.members[nth].get(path)
+    }
+
+    /// The first of `members` proposes, the others approve; returns the height from which on it holds.
+    pub fn decide(&self, proposal: &[&str], members: &[usize]) -> u64 {
+        let proposed = self.operate(members[0], proposal).ended_with(0).json();
+        assert_eq!(proposed["standing"], "open");
+        let number = proposed["proposal"].clone();
+        let id = number.to_string();
+        let again = self.operate(members[0], &["approve", &id]);
+        assert!(again.ended_with(1).stderr.contains("already"));
+        let mut last = proposed;
+        for nth in &members[1..] {
+            // It may hear of the block a moment after the one before.
+            eventually("the proposal is known", DECIDE_MAX, || {
+                let open = self.get(*nth, "/v1/proposals")?;
+                let open = open["open"].as_array()?.iter().any(|open| open["id"] == number);
+                open.then_some(())
+            });
+            last = self.operate(*nth, &["approve", &id]).ended_with(0).json();
+        }
+        assert_eq!(last["standing"], "decided", "{last}");
+        let from = last["from"].as_u64().expect("a height");
+        assert!(from >= last["height"].as_u64().expect("a height") + 2, "{last}");
+        from
     }
 
     /// A figure of a member's `/metrics`; `None` where it does not answer, or there is none of that name.
@@ -454,6 +485,11 @@ impl Drop for Consortium {
     }
 }
 
+fn known(net: &Path) -> milepost_wire::Consortium {
+    let text = std::fs::read_to_string(net.join("consortium.json")).expect("testnet wrote it");
+    serde_json::from_str(&text).expect("testnet wrote it")
+}
+
 /// Whether a thread of ours panicked.
 ///
 /// When several routers end at the same time, a receiving thread of zenoh 1.10.2 may panic while the router takes leave of
@@ -495,14 +531,23 @@ pub fn micro(amount: &Value) -> Option<u64> {
     Some(amount.micro())
 }
 
-fn get(api: &str, path: &str) -> Option<Value> {
-    agent()
-        .get(format!("{api}{path}"))
-        .call()
-        .ok()?
-        .body_mut()
-        .read_json()
-        .ok()
+impl Member {
+    /// Asks, signing the question with the member's own key.
+    fn get(&self, path: &str) -> Option<Value> {
+        let key = std::fs::read_to_string(self.home.join("member.key")).ok()?;
+        let key = SecretKey::from_hex(&key).ok()?;
+        let signed = Question::authorization(&key, &self.chain, &format!("GET {path}"), now());
+        let asked = agent().get(format!("{}{path}", self.api));
+        let mut answer = asked.header("Authorization", signed).call().ok()?;
+        answer.body_mut().read_json().ok()
+    }
+}
+
+/// The time by this machine's clock.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = since.expect("it is after 1970").as_millis();
+    Timestamp::from_unix_millis(u64::try_from(since).expect("it fits for long"))
 }
 
 /// The first of `count` ports in a row that nobody listens on. It is the [`Turn`] that keeps them free.

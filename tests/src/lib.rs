@@ -22,7 +22,7 @@ mod vehicle;
 mod wait;
 
 pub use chain::{Chain, Made};
-pub use consortium::{Consortium, Plan, micro};
+pub use consortium::{Consortium, Plan, micro, now};
 pub use program::{Program, Said, end_within, repository, verify};
 pub use relay::{Relay, Slow};
 pub use ride::{Ride, observation};

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use milepost_tests::{Consortium, Drive, Plan, Ride, Source, eventually, verify};
+use milepost_tests::{Consortium, Drive, Plan, Ride, Source, verify};
 use serde_json::Value;
 
 /// How long the vehicles drive, in seconds.
@@ -27,8 +27,7 @@ fn a_fifth_member_is_voted_in_by_commands_and_a_removed_one_follows_on() {
         .collect();
 
     let (fifth, key) = come_in(&mut consortium);
-    let from = decide(
-        &consortium,
+    let from = consortium.decide(
         &["propose", "add-member", "--key", &key, "--provider", "provider-5"],
         &[0, 1, 2],
     );
@@ -50,11 +49,7 @@ fn a_fifth_member_is_voted_in_by_commands_and_a_removed_one_follows_on() {
     consortium.reach(1, tip, BLOCKS_MAX);
 
     let gone = id(&consortium, 3);
-    let from = decide(
-        &consortium,
-        &["propose", "remove-member", &gone],
-        &[fifth, 0, 1, 2],
-    );
+    let from = consortium.decide(&["propose", "remove-member", &gone], &[fifth, 0, 1, 2]);
     for nth in consortium.all() {
         consortium.reach(nth, from + 6, BLOCKS_MAX);
     }
@@ -99,30 +94,6 @@ fn come_in(consortium: &mut Consortium) -> (usize, String) {
     assert!(refused.ended_with(1).stderr.contains("is no member"));
     let key = joined["key"].as_str().expect("join tells the key").to_owned();
     (fifth, key)
-}
-
-/// The first of `members` proposes, the others approve; returns the height from which on it holds.
-fn decide(consortium: &Consortium, proposal: &[&str], members: &[usize]) -> u64 {
-    let proposed = consortium.operate(members[0], proposal).ended_with(0).json();
-    assert_eq!(proposed["standing"], "open");
-    let number = proposed["proposal"].clone();
-    let id = number.to_string();
-    let again = consortium.operate(members[0], &["approve", &id]);
-    assert!(again.ended_with(1).stderr.contains("already"));
-    let mut last = proposed;
-    for nth in &members[1..] {
-        // It may hear of the block a moment after the one before.
-        eventually("the proposal is known", BLOCKS_MAX, || {
-            let open = consortium.get(*nth, "/v1/proposals")?;
-            let open = open["open"].as_array()?.iter().any(|open| open["id"] == number);
-            open.then_some(())
-        });
-        last = consortium.operate(*nth, &["approve", &id]).ended_with(0).json();
-    }
-    assert_eq!(last["standing"], "decided", "{last}");
-    let from = last["from"].as_u64().expect("a height");
-    assert!(from >= last["height"].as_u64().expect("a height") + 2, "{last}");
-    from
 }
 
 fn verify_all(consortium: &Consortium) {

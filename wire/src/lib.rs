@@ -34,6 +34,7 @@ pub mod observation;
 pub mod output;
 pub mod payout;
 pub mod proof;
+pub mod question;
 pub mod report;
 pub mod signed;
 pub mod state;

@@ -143,8 +143,10 @@ pub struct Vehicle {
     pub group: u64,
     /// What it is.
     pub role: Role,
-    /// The member that asked for it, and may end it; nobody where it is in the genesis.
+    /// Who asked for it, and may end it: a member, or it itself; nobody where it is in the genesis.
     pub enrolled_by: Option<Address>,
+    /// What it put at stake when it enrolled itself.
+    pub bond: Amount,
     /// Since when.
     pub enrolled_at: Height,
     /// Whether its enrolment has ended for good.
@@ -178,7 +180,7 @@ pub struct Vesting {
 }
 
 impl Vehicle {
-    /// The member that answers for it, where one does.
+    /// Who answers for it, where somebody does: a member, or it itself.
     pub fn operator(&self) -> Option<Address> {
         self.role.operator().or(self.enrolled_by)
     }

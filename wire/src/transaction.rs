@@ -19,7 +19,7 @@ pub enum Action {
     },
     /// Admits a vehicle, or a roadside sensor or listening unit of the sender's own. Members alone may ask.
     Enrol(Enrolment),
-    /// Ends an enrolment for good. The member that asked for it alone may ask.
+    /// Ends an enrolment for good. Whoever asked for it alone may ask: a member, or a vehicle that enrolled itself.
     Revoke {
         /// Which one.
         vehicle: KeyId,
@@ -53,6 +53,10 @@ pub enum Action {
     /// Shows that a member signed two different things where it may sign one. It is sentenced by rule. Members alone may
     /// ask.
     Blame(Equivocation),
+    /// Enrols the sender's own key as a vehicle, for a bond, where the access policy is [`Access::Public`].
+    ///
+    /// [`Access::Public`]: crate::Access::Public
+    SelfEnrol,
 }
 
 /// What an enrolled key stands for.
@@ -138,6 +142,11 @@ pub struct Enrolment {
     /// What it is.
     #[serde(default)]
     pub role: Role,
+}
+
+impl Enrolment {
+    /// The group of all that enrolled itself.
+    pub const OPEN_GROUP: u64 = u64::MAX;
 }
 
 /// A request that costs its sender a nonce.

@@ -124,7 +124,7 @@ fn batch_ref() -> BatchRef {
     }
 }
 
-fn transactions() -> [(&'static str, Transaction); 13] {
+fn transactions() -> [(&'static str, Transaction); 14] {
     let actions = [
         (
             "transfer",
@@ -204,6 +204,7 @@ fn transactions() -> [(&'static str, Transaction); 13] {
             },
         ),
         ("blame", Action::Blame(equivocation())),
+        ("self_enrol", Action::SelfEnrol),
         (
             "enrol_unit",
             Action::Enrol(Enrolment {
@@ -631,6 +632,7 @@ fn parts() -> impl Iterator<Item = (String, Vec<u8>)> {
         group: 12,
         role: Role::Vehicle,
         enrolled_by: Some(member_key(0).address()),
+        bond: Amount::from_micro(10_000_000),
         enrolled_at: Height(3),
         revoked: false,
         standing: Standing {

@@ -213,6 +213,7 @@ fn a_value_of_the_state_has_room() {
         group: u64::MAX,
         role: Role::Anchor { operator: ADDRESS },
         enrolled_by: Some(ADDRESS),
+        bond: Amount::from_micro(u64::MAX),
         enrolled_at: Height(u64::MAX),
         revoked: true,
         standing: Standing {
@@ -236,7 +237,7 @@ fn a_value_of_the_state_has_room() {
         earned: Amount::from_micro(u64::MAX),
     };
     let bytes = encode(&vehicle);
-    assert_eq!(bytes.len(), 167);
+    assert_eq!(bytes.len(), 175);
     assert_eq!(
         decode_within::<Vehicle>(&bytes, "vehicle", StateKey::VALUE_LEN_MAX),
         Ok(vehicle)

@@ -4,32 +4,44 @@
 //! and nobody else could keep it out. What the ledger has dealt with, or will not hear, is dropped with the next block, so
 //! that each offence comes once. Each of the members that saw it does so; the first one counts.
 //!
-//! What is seen is kept in memory alone: after a restart, an offence of a height before is for the others to bring.
+//! What is seen is in the store with the next durable write, so a member that was killed brings it when it is back.
 
 use milepost_wire::{Action, Body, Equivocation, Signed, Transaction};
 
-use super::Node;
+use super::{Fatal, Node};
 use crate::ledger::Contents;
-use crate::store::Store;
+use crate::store::{Store, Write};
 
 /// Members whose offences wait, one for each: further ones are dropped, and a sentence covers them anyway.
 const EVIDENCE_MAX: usize = 16;
 
 impl<S: Store> Node<S> {
-    pub(super) fn keep_evidence(&mut self, evidence: Equivocation) {
+    pub(super) fn keep_evidence(&mut self, evidence: Equivocation) -> Result<(), Fatal> {
         let is_new = self.evidence.iter().all(|kept| kept.member != evidence.member);
         if is_new && self.evidence.len() < EVIDENCE_MAX && self.convicts(&evidence) {
             self.evidence.push(evidence);
+            self.store_evidence()?;
         }
+        Ok(())
     }
 
     /// Forgets what has been dealt with.
-    pub(super) fn drop_evidence(&mut self) {
-        let kept = std::mem::take(&mut self.evidence);
-        self.evidence = kept
+    pub(super) fn drop_evidence(&mut self) -> Result<(), Fatal> {
+        let before = std::mem::take(&mut self.evidence);
+        let count = before.len();
+        self.evidence = before
             .into_iter()
             .filter(|evidence| self.convicts(evidence))
             .collect();
+        if self.evidence.len() < count {
+            self.store_evidence()?;
+        }
+        Ok(())
+    }
+
+    fn store_evidence(&mut self) -> Result<(), Fatal> {
+        let evidence = self.evidence.clone();
+        Ok(self.store.write(&[Write::Evidence(evidence)], false)?)
     }
 
     /// Adds this member's transactions about what it saw, behind those of its own that are there.

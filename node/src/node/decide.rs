@@ -85,7 +85,7 @@ impl<S: Store> Node<S> {
                     let (member, height) = (evidence.member, evidence.height);
                     tracing::warn!(%member, %height, "a member signed two different things");
                     self.outputs.push(Output::Equivocated(member));
-                    self.keep_evidence(evidence);
+                    self.keep_evidence(evidence)?;
                 }
                 Effected::Finished => finished = true,
             }
@@ -251,7 +251,7 @@ impl<S: Store> Node<S> {
         let next_nonce = |sender: &Address| view.state().account(sender).nonce;
         let counts = |author: &Address| view.state().provider(author).is_some();
         self.pool.committed(&block.body, next_nonce, counts);
-        self.drop_evidence();
+        self.drop_evidence()?;
         self.broadcast_status();
         self.outputs.push(Output::Committed(view.clone()));
         Ok(())

@@ -10,7 +10,9 @@ use milepost_wire::certificate::Head;
 use milepost_wire::output::Output;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Block, Cell, Certificate, Hash, Height, KeyId, Kind, SignedBatch, Timestamp};
+use milepost_wire::{
+    Block, Cell, Certificate, Equivocation, Hash, Height, KeyId, Kind, SignedBatch, Timestamp,
+};
 
 use super::schema::{self, Index};
 use super::{Commit, Loaded, Place, Placed, Store, StoreError, Write};
@@ -33,6 +35,7 @@ struct Inner {
     log: BTreeMap<(Height, u32), Vec<u8>>,
     /// Written, but lost at a crash.
     pending: Vec<Write>,
+    evidence: Vec<Equivocation>,
     silent_until: Option<Timestamp>,
     fail_next_sync: bool,
     forget_log: bool,
@@ -99,6 +102,7 @@ impl Inner {
                 Write::Body(hash, block) => drop(self.bodies.insert(hash, block)),
                 Write::Own(height, round, hash) => drop(self.own.insert((height, round), hash)),
                 Write::Log(height, index, entry) => drop(self.log.insert((height, index), entry)),
+                Write::Evidence(evidence) => self.evidence = evidence,
                 Write::Voice => self.silent_until = None,
             }
         }
@@ -149,6 +153,7 @@ impl Store for Memory {
                 .range((above, 0)..(above.next(), 0))
                 .map(|(_, entry)| entry.clone())
                 .collect(),
+            evidence: inner.evidence.clone(),
             silent_until: inner.silent_until,
         })
     }

@@ -13,7 +13,9 @@ use milepost_wire::codec::{Message, decode, decode_within, encode};
 use milepost_wire::output::Output;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Block, Body, Certificate, Hash, Header, Height, KeyId, SignedBatch, Timestamp};
+use milepost_wire::{
+    Block, Body, Certificate, Equivocation, Hash, Header, Height, KeyId, SignedBatch, Timestamp,
+};
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, IteratorMode, Options, WriteBatch, WriteOptions};
 
 use super::schema::{self, Index};
@@ -38,6 +40,9 @@ impl From<rocksdb::Error> for StoreError {
 
 /// The most bytes of one block's outputs.
 const OUTPUTS_LEN_MAX: usize = 256 << 20;
+
+/// The most bytes of evidence: that of sixteen members fits.
+const EVIDENCE_LEN_MAX: usize = 64 << 10;
 
 /// Outputs are written in runs of so many: the encoding bounds the length of a single sequence, and a block that
 /// closes an epoch of a large town may put out more than that.
@@ -217,6 +222,15 @@ impl Rocks {
         Ok(Some(Hash(bytes)))
     }
 
+    fn evidence(&self) -> Result<Vec<Equivocation>, StoreError> {
+        let found = self.db.get_cf(self.family(schema::META), schema::EVIDENCE)?;
+        let Some(bytes) = found else {
+            return Ok(Vec::new());
+        };
+        decode_within(&bytes, "evidence", EVIDENCE_LEN_MAX)
+            .map_err(|error| damaged(schema::META, schema::EVIDENCE, &error))
+    }
+
     /// Until which block time this store's member says nothing, if so: see [`Loaded::silent_until`].
     ///
     /// # Errors
@@ -340,6 +354,7 @@ impl Store for Rocks {
             tree: self.tree_entries()?,
             open: self.open_entries()?,
             log,
+            evidence: self.evidence()?,
             silent_until: self.silent_until()?,
         })
     }
@@ -362,6 +377,9 @@ impl Store for Rocks {
                 }
                 Write::Log(height, index, entry) => {
                     batch.put_cf(self.family(schema::LOG), schema::below(*height, *index), entry);
+                }
+                Write::Evidence(evidence) => {
+                    batch.put_cf(self.family(schema::META), schema::EVIDENCE, encode(evidence));
                 }
                 Write::Voice => batch.delete_cf(self.family(schema::META), schema::SILENT),
             }

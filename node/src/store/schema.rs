@@ -38,7 +38,7 @@ pub(super) const LOG: &str = "log";
 pub(super) const EXPLAIN: &str = "explain";
 /// `cell, kind` → `height, index`.
 pub(super) const PICTURE: &str = "picture";
-/// `genesis` → hash; `tip`, `pruned`, `outputs pruned` → height; `silent until` → ms.
+/// `genesis` → hash; `tip`, `pruned`, `outputs pruned` → height; `silent until` → ms; `evidence` → a list.
 pub(super) const META: &str = "meta";
 
 /// All column families.
@@ -69,6 +69,9 @@ pub(super) const PRUNED: &[u8] = b"pruned";
 pub(super) const OUTPUTS_PRUNED: &[u8] = b"outputs pruned";
 /// No vote before a block of a later time is committed.
 pub(super) const SILENT: &[u8] = b"silent until";
+
+/// What convicts other members and is not on the ledger yet.
+pub(super) const EVIDENCE: &[u8] = b"evidence";
 
 pub(super) fn height(height: Height) -> [u8; 8] {
     height.0.to_be_bytes()

@@ -28,6 +28,16 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, error, hint)
     }
 
+    /// Nobody knows who asks: 401.
+    pub(crate) fn unknown(error: impl ToString, hint: impl ToString) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, error, hint)
+    }
+
+    /// Whoever asks may not read: 403.
+    pub(crate) fn forbidden(error: impl ToString, hint: impl ToString) -> Self {
+        Self::new(StatusCode::FORBIDDEN, error, hint)
+    }
+
     /// There is no such thing: 404.
     pub(crate) fn absent(error: impl ToString, hint: impl ToString) -> Self {
         Self::new(StatusCode::NOT_FOUND, error, hint)

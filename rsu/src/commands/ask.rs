@@ -1,10 +1,13 @@
 //! `milepost-rsu status`, `block`, `account`, `members`, `params`, `proposals`: what a running unit knows.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use milepost_rsu::{client, status};
+use milepost_rsu::client::Client;
+use milepost_rsu::home::Home;
+use milepost_rsu::{status, submit};
 use milepost_wire::Change;
 use serde_json::Value;
 
@@ -12,18 +15,33 @@ use super::Outcome;
 
 #[derive(Args)]
 pub(crate) struct Ask {
-    /// The unit's API.
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
-    api: String,
+    /// The unit's API; by default http://127.0.0.1:8080, or the one that the home's rsu.toml names.
+    #[arg(long)]
+    api: Option<String>,
+    /// The folder with the member.key that signs what is asked, as units of a private chain want it.
+    #[arg(long)]
+    home: Option<PathBuf>,
     /// Prints one JSON object.
     #[arg(long)]
     json: bool,
 }
 
 impl Ask {
+    fn client(&self) -> anyhow::Result<Client> {
+        let Some(home) = self.home.as_ref().map(Home::new) else {
+            let api = self.api.as_deref().unwrap_or("http://127.0.0.1:8080");
+            return Ok(Client::anonymous(api));
+        };
+        let api = match &self.api {
+            Some(api) => api.clone(),
+            None => submit::local(&home.config()?.api),
+        };
+        Ok(Client::signing(api, home.key()?, home.genesis()?.chain))
+    }
+
     /// Asks, and writes the answer as it is or as `describe` does.
     fn answer(&self, path: &str, describe: impl FnOnce(Value) -> anyhow::Result<String>) -> Outcome {
-        let answer = client::get(&self.api, path)?;
+        let answer = self.client()?.get(path)?;
         let text = match self.json {
             true => answer.to_string(),
             false => describe(answer)?,
@@ -39,7 +57,9 @@ impl Ask {
     }
 
     pub(crate) fn status(&self) -> Outcome {
-        self.answer("/v1/status", |answer| Ok(status::describe(&self.api, answer)?))
+        self.answer("/v1/status", |answer| {
+            Ok(status::describe(self.client()?.api(), answer)?)
+        })
     }
 
     pub(crate) fn members(&self) -> Outcome {

@@ -115,7 +115,11 @@ impl FromStr for Given {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("expected NAME=NUMBER, such as reporters_needed=4, found {text:?}");
         let (name, value) = text.split_once('=').ok_or_else(wrong)?;
-        let value = value.parse().map_err(|_| wrong())?;
+        let value = match value {
+            "true" => 1,
+            "false" => 0,
+            number => number.parse().map_err(|_| wrong())?,
+        };
         let name = name.to_owned();
         Ok(Self(Setting { name, value }))
     }

@@ -599,7 +599,7 @@ pub fn vehicle() -> impl Strategy<Value = Vehicle> {
     });
     (
         public_key(),
-        any::<[u64; 4]>(),
+        any::<[u64; 5]>(),
         vesting(),
         (role(), prop::option::of(address())),
         any::<bool>(),
@@ -609,7 +609,7 @@ pub fn vehicle() -> impl Strategy<Value = Vehicle> {
         .prop_map(
             |(
                 key,
-                [group, height, unvested, earned],
+                [group, height, bond, unvested, earned],
                 vesting,
                 (role, enrolled_by),
                 revoked,
@@ -621,6 +621,7 @@ pub fn vehicle() -> impl Strategy<Value = Vehicle> {
                     group,
                     role,
                     enrolled_by,
+                    bond: Amount::from_micro(bond),
                     enrolled_at: Height(height),
                     revoked,
                     standing,
