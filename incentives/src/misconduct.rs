@@ -1,7 +1,7 @@
-//! What follows when a member has signed two different things?
+//! What follows when a member has signed what no honest one does?
 //!
-//! Any member brings the two words before the ledger ([`Equivocation`]); every member verifies them with the key that the
-//! ledger has of the accused. It is then *sentenced*: its operator's share of the epoch is forfeited to the treasury
+//! Two different things where it may sign one, or a batch with a report that its vehicle did not sign. Any member brings it
+//! before the ledger ([`Evidence`]); every member verifies it with the keys that the ledger has. It is then *sentenced*: its operator's share of the epoch is forfeited to the treasury
 //! ([`Params::forfeit_bps`]), and for [`Params::jail_epochs`] it is without a vote. It loses the vote as it would by the
 //! members' decision ([`crate::proposal`]): two heights later, in steps that light clients can follow. It gets it back by
 //! the members' decision alone, and not before its time: only people can tell whether its key is in one place again.
@@ -10,16 +10,21 @@
 //! that of those who are in jail included: so never more are in jail than consensus can bear to be false. Whoever is
 //! sentenced beyond that keeps its vote and loses its share.
 //!
+//! Of a batch of a listening unit: the unit is revoked, and its operator forfeits its share and keeps its vote. What the
+//! operator signed itself is not covered by that.
+//!
 //! Once for each offence: a sentence covers all that its member signed up to the height at which it takes force. Words
 //! older than [`Params::evidence_blocks`] are not heard.
 //!
 //! Source: docs/adr/0016-misconduct.md.
 
-use milepost_wire::equivocation::{Equivocation, NoEquivocation};
-use milepost_wire::output::Output;
+use milepost_wire::bad_batch::NoBadBatch;
+use milepost_wire::equivocation::NoEquivocation;
+use milepost_wire::evidence::{Evidence, Unproven};
+use milepost_wire::output::{Offence, Output};
 use milepost_wire::state::Sentence;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Address, Amount, Change, Height, Member, PublicKey};
+use milepost_wire::{Address, Amount, Change, Height, KeyId, Member, PublicKey};
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::fixed::{BPS, muldiv};
@@ -59,7 +64,7 @@ pub enum Acquittal {
     },
     /// Words that do not convict it.
     #[error(transparent)]
-    Unproven(#[from] NoEquivocation),
+    Unproven(#[from] Unproven),
 }
 
 /// A key that a member had before.
@@ -74,14 +79,14 @@ pub(crate) struct Renamed {
 }
 
 impl State {
-    /// Who, by its present name, is convicted of an equivocation that is brought in block `height`. Cost: a square
-    /// root and two verifications.
+    /// Who, by its present name, is convicted by evidence that is brought in block `height`. Cost: a square root and two
+    /// verifications.
     ///
     /// # Errors
     ///
     /// [`Acquittal`].
-    pub fn convict(&self, height: Height, evidence: &Equivocation) -> Result<Address, Acquittal> {
-        let (found, block) = (evidence.height, height);
+    pub fn convict(&self, height: Height, evidence: &Evidence) -> Result<Address, Acquittal> {
+        let (found, block) = (evidence.height(), height);
         if found >= block {
             return Err(Acquittal::NotOver { found, block });
         }
@@ -89,19 +94,46 @@ impl State {
         if found < oldest {
             return Err(Acquittal::TooOld { found, oldest });
         }
-        let (member, key) = self
-            .accused(&evidence.member)
-            .ok_or(Acquittal::Stranger(evidence.member))?;
+        let name = evidence.accused();
+        let of_unit = self.guilty_unit(evidence).is_some();
+        let (member, key) = self.accused(&name).ok_or(Acquittal::Stranger(name))?;
         if let Some(absolved) = self.sentence(&member).map(|sentence| sentence.absolved)
             && found <= absolved
+            && !of_unit
         {
             return Err(Acquittal::Sentenced { member, absolved });
         }
-        let point = key
-            .verifying_key()
-            .map_err(|_| NoEquivocation::NotSigned(member))?;
-        evidence.verify(&self.genesis.chain, &point)?;
+        self.prove(evidence, name, key)?;
         Ok(member)
+    }
+
+    fn prove(&self, evidence: &Evidence, name: Address, key: PublicKey) -> Result<(), Unproven> {
+        let (chain, point) = (&self.genesis.chain, key.verifying_key());
+        match evidence {
+            Evidence::Equivocation(words) => {
+                let point = point.map_err(|_| NoEquivocation::NotSigned(name))?;
+                words.verify(chain, &point)?;
+            }
+            Evidence::BadBatch(batch) => {
+                let point = point.map_err(|_| NoBadBatch::NotSigned(name))?;
+                let vehicle = self.vehicle(&batch.report.message.vehicle);
+                let vehicle = vehicle.and_then(|vehicle| vehicle.key.verifying_key().ok());
+                batch.verify(chain, &point, vehicle.as_ref())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The listening unit whose batch it is, if so.
+    fn guilty_unit(&self, evidence: &Evidence) -> Option<KeyId> {
+        match evidence {
+            Evidence::Equivocation(_) => None,
+            Evidence::BadBatch(batch) => {
+                let author = batch.author();
+                let is_member = self.members().get(&author).is_some();
+                self.unit(&author).filter(|_| !is_member).map(|_| author.key_id())
+            }
+        }
     }
 
     /// What a member was last sentenced to.
@@ -122,48 +154,75 @@ impl State {
         if let Some(member) = voting.or_else(jailed) {
             return Some((*name, member.key));
         }
-        let renamed = self.open.renamed.get(name)?;
-        Some((renamed.to, renamed.key))
+        if let Some(renamed) = self.open.renamed.get(name) {
+            return Some((renamed.to, renamed.key));
+        }
+        let unit = self.unit(name)?;
+        Some((unit.role.operator()?, unit.key))
     }
 }
 
-/// Sentences whom two words convict.
+/// Sentences whom evidence convicts.
 pub(crate) fn blame(
     state: &mut State,
     height: Height,
-    evidence: &Equivocation,
+    evidence: &Evidence,
     outputs: &mut Vec<Output>,
 ) -> Result<(), Acquittal> {
     let member = state.convict(height, evidence)?;
     let epoch = state.books().epoch;
     let before = state.sentence(&member).cloned();
-    let until = Epoch(epoch.0.saturating_add(state.params().jail_epochs));
-    let vote = may_lose_vote(state, &member).filter(|_| state.params().jail_epochs > 0);
-    let jailed = match vote {
-        Some(vote) => {
-            proposal::schedule(state, Change::RemoveMember { member }, height);
-            Some(vote)
+    let kept = before.as_ref().and_then(|sentence| sentence.jailed.clone());
+    let unit = state.guilty_unit(evidence);
+    let (jailed, until, absolved) = match unit {
+        Some(unit) => {
+            state.revoke(unit);
+            let before = before.as_ref();
+            (
+                kept,
+                before.map_or(epoch, |sentence| sentence.until),
+                before.map_or(Height::ZERO, |sentence| sentence.absolved),
+            )
         }
-        // It may be there already.
-        None => before.as_ref().and_then(|sentence| sentence.jailed.clone()),
+        None => {
+            let vote = may_lose_vote(state, &member).filter(|_| state.params().jail_epochs > 0);
+            if vote.is_some() {
+                proposal::schedule(state, Change::RemoveMember { member }, height);
+            }
+            let until = Epoch(epoch.0.saturating_add(state.params().jail_epochs));
+            // It may be there already.
+            (vote.or(kept), until, height.next().next())
+        }
     };
     outputs.push(Output::Sentenced {
         epoch,
         member,
-        step: evidence.step,
-        height: evidence.height,
-        round: evidence.round,
+        offence: offence(evidence),
         jailed_until: jailed.as_ref().map(|_| until),
     });
     let sentence = Sentence {
         epoch,
         until,
-        absolved: height.next().next(),
+        absolved,
         times: before.map_or(0, |sentence| sentence.times).saturating_add(1),
         jailed,
     };
     state.sentences.insert(member, sentence);
     Ok(())
+}
+
+fn offence(evidence: &Evidence) -> Offence {
+    match evidence {
+        Evidence::Equivocation(words) => Offence::Equivocation {
+            step: words.step,
+            height: words.height,
+            round: words.round,
+        },
+        Evidence::BadBatch(batch) => Offence::BadBatch {
+            author: batch.author(),
+            sequence: batch.head.message.sequence,
+        },
+    }
 }
 
 /// The vote that a member loses, where the others can do without.
@@ -253,7 +312,8 @@ mod tests {
     use crate::sighting::ServedKey;
     use crate::testing::Town;
     use crate::transact::{Rejected, execute};
-    use milepost_wire::equivocation::Word;
+    use milepost_wire::bad_batch::BadBatch;
+    use milepost_wire::equivocation::{Equivocation, Word};
     use milepost_wire::vote::{self, Step};
     use milepost_wire::{Action, Hash, SecretKey, Signature, Transaction};
 
@@ -315,7 +375,7 @@ mod tests {
         /// What the first member says of two words of another's.
         fn blame(&mut self, of: usize, height: u64) -> Result<(), Rejected> {
             let evidence = two_words(&self.town, &self.town.members[of], height);
-            self.ask(0, Action::Blame(evidence))
+            self.ask(0, Action::Blame(Evidence::Equivocation(evidence)))
         }
 
         fn address(&self, member: usize) -> Address {
@@ -383,13 +443,13 @@ mod tests {
         ));
         let stranger = two_words(&chain.town, &chain.town.keys[0], 9);
         assert!(matches!(
-            acquitted(chain.ask(0, Action::Blame(stranger))),
+            acquitted(chain.ask(0, Action::Blame(Evidence::Equivocation(stranger)))),
             Acquittal::Stranger(_)
         ));
         let mut forged = two_words(&chain.town, &chain.town.members[3], 9);
         forged.member = chain.address(2);
         assert!(matches!(
-            acquitted(chain.ask(0, Action::Blame(forged))),
+            acquitted(chain.ask(0, Action::Blame(Evidence::Equivocation(forged)))),
             Acquittal::Unproven(_)
         ));
         // And nobody but a member may ask.
@@ -398,7 +458,7 @@ mod tests {
         let transaction = Transaction {
             from: vehicle.public(),
             nonce: 0,
-            action: Action::Blame(evidence),
+            action: Action::Blame(Evidence::Equivocation(evidence)),
         };
         let height = Height(chain.height);
         let refused = execute(&mut chain.state, height, &transaction, &mut Vec::new());
@@ -453,7 +513,10 @@ mod tests {
         }
         chain.pass(3);
         assert!(chain.state.members().get(&key.address()).is_some());
-        assert_eq!(chain.ask(0, Action::Blame(evidence)), Ok(()));
+        assert_eq!(
+            chain.ask(0, Action::Blame(Evidence::Equivocation(evidence))),
+            Ok(())
+        );
         chain.pass(3);
         assert!(chain.state.members().get(&key.address()).is_none());
     }
@@ -477,9 +540,11 @@ mod tests {
                 let sentenced = Output::Sentenced {
                     epoch,
                     member: chain.address(3),
-                    step: Step::Prevote,
-                    height: Height(9),
-                    round: 0,
+                    offence: Offence::Equivocation {
+                        step: Step::Prevote,
+                        height: Height(9),
+                        round: 0,
+                    },
                     jailed_until: None,
                 };
                 assert!(audit.read(&outputs).is_err(), "forfeited without a sentence");
@@ -493,5 +558,79 @@ mod tests {
         let (innocent, guilty) = (paid(false), paid(true));
         assert!(innocent.1 > 0);
         assert_eq!(guilty, (innocent.0, 0, innocent.2 + innocent.1));
+    }
+
+    /// A batch of `author` with a report in the vehicle's name: signed by it, or not.
+    fn batch(town: &Town, author: &SecretKey, height: u64, forged: bool) -> Evidence {
+        let key = if forged { &town.members[0] } else { &town.keys[0] };
+        let seen = vec![crate::testing::seen(
+            crate::testing::cell(1),
+            0,
+            crate::testing::speed(900),
+        )];
+        let said = town.report(0, 1, town.at(5), seen).into_signed().message;
+        let batch = milepost_wire::Batch {
+            author: author.address(),
+            sequence: 3,
+            height: Height(height),
+            created_at: town.at(9),
+            reports: vec![milepost_wire::Signed::sign(said, &town.genesis.chain, key).into_signed()],
+        };
+        let signed = milepost_wire::Signed::sign(batch, &town.genesis.chain, author).into_signed();
+        Evidence::BadBatch(BadBatch::of(&signed, 0).expect("one report"))
+    }
+
+    #[test]
+    fn a_batch_with_a_forged_report_costs_the_vote_and_a_sound_one_nothing() {
+        let mut chain = Chain::new(Params::default());
+        let sound = batch(&chain.town, &chain.town.members[3], 9, false);
+        assert!(matches!(
+            acquitted(chain.ask(0, Action::Blame(sound))),
+            Acquittal::Unproven(Unproven::BadBatch(NoBadBatch::Sound(_)))
+        ));
+        let forged = batch(&chain.town, &chain.town.members[3], 9, true);
+        assert_eq!(chain.ask(0, Action::Blame(forged.clone())), Ok(()));
+        assert!(matches!(
+            acquitted(chain.ask(1, Action::Blame(forged))),
+            Acquittal::Sentenced { .. }
+        ));
+        chain.pass(3);
+        assert!(!chain.votes(3));
+        assert_eq!(chain.state.check(), Ok(()));
+        let stranger = batch(&chain.town, &chain.town.keys[0], 9, true);
+        assert!(matches!(
+            acquitted(chain.ask(0, Action::Blame(stranger))),
+            Acquittal::Stranger(_)
+        ));
+    }
+
+    #[test]
+    fn a_unit_that_forges_is_revoked_and_its_operator_answers_for_it_and_is_not_absolved() {
+        let mut chain = Chain::new(Params::default());
+        let unit = SecretKey::from_seed("unit", 1);
+        let operator = chain.address(3);
+        let enrol = milepost_wire::transaction::Enrolment {
+            key: unit.public(),
+            group: 0,
+            role: milepost_wire::Role::Unit { operator },
+        };
+        assert_eq!(chain.ask(3, Action::Enrol(enrol)), Ok(()));
+        let height = chain.height - 1;
+        let forged = batch(&chain.town, &unit, height, true);
+        assert_eq!(chain.ask(0, Action::Blame(forged.clone())), Ok(()));
+        assert_eq!(chain.state.provider(&unit.address()), None, "revoked");
+        assert!(matches!(
+            acquitted(chain.ask(1, Action::Blame(forged))),
+            Acquittal::Stranger(_)
+        ));
+        chain.pass(3);
+        assert!(chain.votes(3), "the vote is its own");
+        let epoch = chain.state.books().epoch;
+        let share = Amount::from_micro(100);
+        assert_eq!(forfeited(&chain.state, &operator, epoch, share), share);
+        // Its unit's offence does not wash its own words clean.
+        assert_eq!(chain.blame(3, height), Ok(()));
+        chain.pass(3);
+        assert!(!chain.votes(3));
     }
 }

@@ -72,7 +72,7 @@ pub enum Rejected {
     /// Two reports that show no fraud, or not this vehicle's, or one that was dealt with.
     #[error("the reports are no proof against {0}")]
     NoProof(KeyId),
-    /// Words that do not convict the member that they are held against.
+    /// What does not convict the member that it is held against.
     #[error(transparent)]
     Acquitted(#[from] Acquittal),
     /// Nothing that members could decide, or have.

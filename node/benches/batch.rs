@@ -7,7 +7,7 @@ use k256::ecdsa::signature::hazmat::PrehashVerifier;
 use k256::ecdsa::{Signature, SigningKey};
 use milepost_node::VerifiedBatch;
 use milepost_wire::{
-    Cell, ChainId, Heading, Measure, Observation, Place, Report, SecretKey, Sequence, Signed, Speed,
+    Cell, ChainId, Heading, Height, Measure, Observation, Place, Report, SecretKey, Sequence, Signed, Speed,
     Timestamp,
 };
 
@@ -38,7 +38,7 @@ fn batch(criterion: &mut Criterion) {
             Signed::sign(report, &chain, &vehicle)
         })
         .collect();
-    let signed = VerifiedBatch::own(&author, &chain, 0, sent_at, reports)
+    let signed = VerifiedBatch::own(&author, &chain, 0, Height::ZERO, sent_at, reports)
         .signed()
         .clone();
     let author_point = author.public().verifying_key().expect("a point");
@@ -59,8 +59,15 @@ fn batch(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(256));
     group.bench_function("reports=256", |bencher| {
         bencher.iter(|| {
-            VerifiedBatch::verify(signed.clone(), &chain, &author_point, |_| Some(point), |_| None)
-                .expect("verifies")
+            VerifiedBatch::verify(
+                signed.clone(),
+                Height::ZERO,
+                &chain,
+                &author_point,
+                |_| Some(point),
+                |_| None,
+            )
+            .expect("verifies")
         });
     });
     group.finish();

@@ -9,8 +9,8 @@ use milepost_node::ledger::{Contents, Ledger};
 use milepost_node::store::{Commit, Rocks, Store};
 use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{
-    Cell, Certificate, ChainId, Heading, Measure, Member, Members, Observation, Place, Report, SecretKey,
-    Sequence, Signed, Speed, Timestamp,
+    Cell, Certificate, ChainId, Heading, Height, Measure, Member, Members, Observation, Place, Report,
+    SecretKey, Sequence, Signed, Speed, Timestamp,
 };
 
 fn commit(criterion: &mut Criterion) {
@@ -67,7 +67,7 @@ fn commit(criterion: &mut Criterion) {
         .chunks(250)
         .zip(0..)
         .map(|(reports, sequence)| {
-            VerifiedBatch::own(&member, &chain, sequence, now, reports.to_vec()).into()
+            VerifiedBatch::own(&member, &chain, sequence, Height::ZERO, now, reports.to_vec()).into()
         })
         .collect();
     let contents = Contents {

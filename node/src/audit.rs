@@ -255,6 +255,7 @@ impl Replay {
             let keys = &self.keys;
             let batch = VerifiedBatch::verify(
                 signed,
+                self.ledger.height(),
                 self.ledger.chain(),
                 &author,
                 |vehicle| keys.get(&vehicle).copied(),

@@ -3,13 +3,14 @@
 //! A batch that arrives is checked whole before anything acknowledges, stores or executes it: its author's
 //! signature, then every report's, on all cores. A report that was verified before, as reports that this unit
 //! heard itself were, is known by its digest and not verified again. One bad report spoils the batch: an honest
-//! author never sends one, so it tells on its author.
+//! author never sends one, so it convicts its author ([`BatchError::evidence`]).
 
 use k256::ecdsa::VerifyingKey;
+use milepost_wire::bad_batch::BadBatch;
 use milepost_wire::signed::signing_digest;
 use milepost_wire::{
-    Address, Batch, ChainId, Hash, KeyId, Report, SecretKey, Signed, SignedBatch, SignedReport, Timestamp,
-    Verified,
+    Address, Batch, ChainId, Hash, Height, KeyId, Report, SecretKey, Signed, SignedBatch, SignedReport,
+    Timestamp, Verified,
 };
 use rayon::prelude::*;
 
@@ -44,6 +45,8 @@ pub enum BatchError {
         author: Address,
         /// Whose report.
         vehicle: KeyId,
+        /// What convicts the author.
+        evidence: Box<BadBatch>,
     },
     /// A report's signature is wrong.
     #[error("the batch of {author} holds a report that {vehicle} did not sign")]
@@ -52,6 +55,18 @@ pub enum BatchError {
         author: Address,
         /// Who did not sign.
         vehicle: KeyId,
+        /// What convicts the author.
+        evidence: Box<BadBatch>,
+    },
+    /// A batch of another time: what is wrong with it could not be held against its author.
+    #[error("the batch of {author} is of height {found}, here it is {here}")]
+    Height {
+        /// Whose batch.
+        author: Address,
+        /// Which block its author had.
+        found: Height,
+        /// Which one is the newest here.
+        here: Height,
     },
     /// A vehicle that this ledger does not know yet: the batch may be right later.
     #[error("the batch of {author} holds a report of {vehicle}, which is not enrolled here")]
@@ -63,8 +78,23 @@ pub enum BatchError {
     },
 }
 
+/// The author of a batch may be so many blocks ahead, ...
+const AHEAD_MAX: u64 = 16;
+/// ... or behind: batches wait a thousand blocks in the pool.
+const BEHIND_MAX: u64 = 4_096;
+
+impl BatchError {
+    /// What convicts the author, where something does.
+    pub fn evidence(&self) -> Option<&BadBatch> {
+        match self {
+            Self::Report { evidence, .. } | Self::Forged { evidence, .. } => Some(evidence),
+            _ => None,
+        }
+    }
+}
+
 impl VerifiedBatch {
-    /// Checks a batch. `keys` finds a vehicle's key, `known` tells whether a report with this digest was
+    /// Checks a batch, where block `here` is the newest. `keys` finds a vehicle's key, `known` tells whether a report with this digest was
     /// verified before. Cost: one verification for the batch and one per unknown report, on all cores.
     ///
     /// # Errors
@@ -72,6 +102,7 @@ impl VerifiedBatch {
     /// [`BatchError`], the first in the batch's order.
     pub fn verify(
         signed: SignedBatch,
+        here: Height,
         chain: &ChainId,
         author: &VerifyingKey,
         keys: impl Fn(KeyId) -> Option<VerifyingKey> + Sync,
@@ -84,15 +115,28 @@ impl VerifiedBatch {
                 found: signed.message.reports.len(),
             });
         }
+        let found = signed.message.height;
+        if found.0 > here.0.saturating_add(AHEAD_MAX) || found.0.saturating_add(BEHIND_MAX) < here.0 {
+            return Err(BatchError::Height {
+                author: name,
+                found,
+                here,
+            });
+        }
         let batch = signed
             .verify(chain, author)
             .map_err(|_| BatchError::Author(name))?;
-        let verify = |report: &SignedReport| {
+        let evidence = |index| {
+            let evidence = BadBatch::of(batch.signed(), index);
+            Box::new(evidence.expect("the index of one of its reports"))
+        };
+        let verify = |(index, report): (usize, &SignedReport)| {
             let vehicle = report.message.vehicle;
             if !report.message.is_valid() {
                 return Err(BatchError::Report {
                     author: name,
                     vehicle,
+                    evidence: evidence(index),
                 });
             }
             if let Some(verified) = known(&signing_digest(chain, &report.message)) {
@@ -108,17 +152,19 @@ impl VerifiedBatch {
                 .map_err(|_| BatchError::Forged {
                     author: name,
                     vehicle,
+                    evidence: evidence(index),
                 })
         };
         let reports = batch
             .reports
             .par_iter()
+            .enumerate()
             .map(verify)
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self { batch, reports })
     }
 
-    /// A batch of one's own, from reports that one has verified.
+    /// A batch of one's own, made when block `height` is the newest, from reports that one has verified.
     ///
     /// # Panics
     ///
@@ -127,6 +173,7 @@ impl VerifiedBatch {
         key: &SecretKey,
         chain: &ChainId,
         sequence: u64,
+        height: Height,
         created_at: Timestamp,
         reports: Vec<Verified<Report>>,
     ) -> Self {
@@ -138,6 +185,7 @@ impl VerifiedBatch {
         let batch = Batch {
             author: key.address(),
             sequence,
+            height,
             created_at,
             reports: signed,
         };

@@ -30,11 +30,12 @@ use std::sync::Arc;
 
 use malachite_types::Timeout;
 use milepost_incentives::Genesis;
+use milepost_wire::bad_batch::BadBatch;
 use milepost_wire::codec::encode;
 use milepost_wire::topic::Channel;
 use milepost_wire::transaction::Transaction;
 use milepost_wire::{
-    Address, Block, Certificate, Equivocation, Hash, Height, Members, SecretKey, Timestamp, Verified,
+    Address, Block, Certificate, Evidence, Hash, Height, Members, SecretKey, Timestamp, Verified,
 };
 
 use crate::batch::VerifiedBatch;
@@ -65,6 +66,8 @@ pub enum Input {
     Peer(PeerMessage),
     /// A batch, one's own or another's, whose every signature was checked.
     Batch(Arc<VerifiedBatch>),
+    /// What convicts the author of a batch that was refused.
+    BadBatch(Box<BadBatch>),
     /// A transaction whose signature was checked.
     Transaction(Verified<Transaction>),
     /// The answer to [`Want::Block`], its batches checked.
@@ -214,7 +217,7 @@ pub struct Node<S> {
     /// Verified messages of the height after the one that is being decided; between heights, of the next.
     early: Vec<PeerMessage>,
     /// What convicts other members, and is not on the ledger yet.
-    evidence: Vec<Equivocation>,
+    evidence: Vec<Evidence>,
     /// When this height was begun.
     started_ms: u64,
     clock: Clock,
@@ -297,6 +300,7 @@ impl<S: Store> Node<S> {
             Input::Wake => self.wake()?,
             Input::Peer(message) => self.hear(message)?,
             Input::Batch(batch) => self.take_batch(batch)?,
+            Input::BadBatch(evidence) => self.keep_evidence(Evidence::BadBatch(*evidence))?,
             Input::Transaction(transaction) => self.take_transaction(transaction),
             Input::Block {
                 block,
@@ -449,7 +453,7 @@ impl<S: Store> Node<S> {
 
     /// When the next height starts, as things stand.
     fn start_at(&self, resting: Resting) -> u64 {
-        if self.pool.has_content(self.members()) || !self.early.is_empty() || !self.evidence.is_empty() {
+        if self.pool.has_content(self.members()) || !self.early.is_empty() || self.has_evidence() {
             return resting.earliest;
         }
         let due = self

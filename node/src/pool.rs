@@ -289,7 +289,14 @@ mod tests {
             observations: vec![seen],
         };
         let reports = vec![Signed::sign(report, &chain, &key)];
-        Arc::new(VerifiedBatch::own(author, &chain, sequence, at, reports))
+        Arc::new(VerifiedBatch::own(
+            author,
+            &chain,
+            sequence,
+            milepost_wire::Height::ZERO,
+            at,
+            reports,
+        ))
     }
 
     #[test]

@@ -209,15 +209,23 @@ impl Shared {
         let point = self.author(&view, author).ok_or(BatchError::Stranger(author))?;
         let verified = VerifiedBatch::verify(
             signed,
+            view.height(),
             &self.chain,
             &point,
             |vehicle| self.point(&view, vehicle),
             |digest| self.known(digest),
         );
         if let Err(error) = &verified
-            && !matches!(error, BatchError::Unknown { .. } | BatchError::Stranger(_))
+            && !matches!(
+                error,
+                BatchError::Unknown { .. } | BatchError::Stranger(_) | BatchError::Height { .. }
+            )
         {
             self.counters.bad_batches.fetch_add(1, Ordering::Relaxed);
+            if let Some(evidence) = error.evidence() {
+                // A full queue drops it, counted; whoever made one such batch makes more.
+                let _ = self.offer(Input::BadBatch(Box::new(evidence.clone())));
+            }
             tracing::debug!(%error, "a batch is refused");
         }
         verified.map(Arc::new)

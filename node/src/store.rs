@@ -21,7 +21,7 @@ use milepost_wire::output::Output;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
 use milepost_wire::{
-    Block, Cell, Certificate, Equivocation, Hash, Height, KeyId, Kind, Members, SignedBatch, Timestamp,
+    Block, Cell, Certificate, Evidence, Hash, Height, KeyId, Kind, Members, SignedBatch, Timestamp,
 };
 
 /// Where an output stands: the block's height, and the output's index in it.
@@ -48,7 +48,7 @@ pub enum Write {
     /// What moved consensus; entries are numbered within their height.
     Log(Height, u32, Vec<u8>),
     /// What convicts other members and is not on the ledger yet: all of it, in the place of what was there.
-    Evidence(Vec<Equivocation>),
+    Evidence(Vec<Evidence>),
     /// This member may vote again: see [`Loaded::silent_until`].
     Voice,
 }
@@ -84,7 +84,7 @@ pub struct Loaded {
     /// The log of the height above the newest block.
     pub log: Vec<Vec<u8>>,
     /// What convicts other members and was not on the ledger yet.
-    pub evidence: Vec<Equivocation>,
+    pub evidence: Vec<Evidence>,
     /// This store was restored, or begun anew with a key that may have voted before: no vote until a block of a later
     /// time is committed.
     pub silent_until: Option<Timestamp>,

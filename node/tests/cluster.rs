@@ -179,7 +179,7 @@ impl Cluster {
     }
 
     fn verified(&self, signed: milepost_wire::SignedBatch) -> Arc<VerifiedBatch> {
-        let author = signed.message.author;
+        let (author, here) = (signed.message.author, signed.message.height);
         let key = self
             .keys
             .iter()
@@ -191,7 +191,8 @@ impl Cluster {
             known.public().verifying_key().ok()
         };
         Arc::new(
-            VerifiedBatch::verify(signed, &self.genesis.chain, &author, key, |_| None).expect("verifies"),
+            VerifiedBatch::verify(signed, here, &self.genesis.chain, &author, key, |_| None)
+                .expect("verifies"),
         )
     }
 
@@ -420,7 +421,17 @@ impl Cluster {
         };
         let chain = self.genesis.chain.clone();
         let report = Signed::sign(report, &chain, &key);
-        let batch = VerifiedBatch::own(&self.keys[member], &chain, self.batches, now, vec![report]);
+        let height = self.nodes[member]
+            .as_ref()
+            .map_or(Height::ZERO, |node| node.view().height());
+        let batch = VerifiedBatch::own(
+            &self.keys[member],
+            &chain,
+            self.batches,
+            height,
+            now,
+            vec![report],
+        );
         self.step(member, Input::Batch(Arc::new(batch))).expect("goes on");
     }
 
@@ -941,6 +952,57 @@ fn what_members_saw_is_on_the_ledger_though_all_are_killed_before_they_bring_it(
     (0..4).for_each(|index| cluster.boot(index));
     cluster.run_until(cluster.now_ms + 20_000);
     assert_eq!(cluster.sentenced(), 1);
+}
+
+#[test]
+fn who_batches_a_report_that_its_vehicle_did_not_sign_is_convicted_by_whoever_got_it() {
+    let mut cluster = Cluster::new(12, 4);
+    cluster.report(0, 0);
+    cluster.run_until(5_000);
+    let (chain, liar) = (cluster.genesis.chain.clone(), cluster.keys[3].clone());
+    let view = cluster.nodes[0].as_ref().expect("up").view();
+    let said = view
+        .batches()
+        .first()
+        .map(|batch| batch.reports()[0].signed().clone());
+    let said = said.unwrap_or_else(|| {
+        let report = Report {
+            version: Report::VERSION,
+            vehicle: cluster.vehicles[0].key_id(),
+            sequence: Sequence(77),
+            sent_at: cluster.now().wall,
+            observations: Vec::new(),
+        };
+        Signed::sign(report, &chain, &cluster.vehicles[0]).into_signed()
+    });
+    let forged = Signed::sign(said.message, &chain, &liar).into_signed();
+    let batch = milepost_wire::Batch {
+        author: liar.address(),
+        sequence: 1,
+        height: view.height(),
+        created_at: cluster.now().wall,
+        reports: vec![forged],
+    };
+    let signed = Signed::sign(batch, &chain, &liar).into_signed();
+    let point = liar.public().verifying_key().expect("a point");
+    let key = |vehicle| view.state().vehicle(&vehicle)?.key.verifying_key().ok();
+    let refused = VerifiedBatch::verify(signed, view.height(), &chain, &point, key, |_| None);
+    let evidence = refused
+        .expect_err("forged")
+        .evidence()
+        .cloned()
+        .expect("it convicts");
+    // One member alone got it.
+    cluster
+        .step(1, Input::BadBatch(Box::new(evidence)))
+        .expect("goes on");
+    cluster.run_until(30_000);
+    assert_eq!(cluster.sentenced(), 1);
+    assert!(
+        cluster.members_of(0).get(&liar.address()).is_none(),
+        "its vote is gone"
+    );
+    assert_eq!(cluster.equivocations, 0);
 }
 
 #[test]

@@ -112,6 +112,21 @@ A line of jsonl: {\"lat\": 44.4946, \"lon\": 11.3277, \"heading\": 90.0, \"speed
         #[command(flatten)]
         print: Print,
     },
+    /// Enrol this vehicle itself, where the chain is public: for a bond of enrol_bond micro-tokens out of its account, which it
+    /// loses when it is quarantined. Waits until that is done; up to a minute.
+    Enrol {
+        #[command(flatten)]
+        access: Access,
+        #[command(flatten)]
+        print: Print,
+    },
+    /// End for good what `enrol` began; the bond comes back. Waits until that is done; up to a minute.
+    Leave {
+        #[command(flatten)]
+        access: Access,
+        #[command(flatten)]
+        print: Print,
+    },
     /// Send tokens to an address.
     #[command(after_help = "Example: milepost-obu transfer --config obu.toml \\
       --to 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266 --amount 1.5 --wait")]

@@ -12,7 +12,9 @@ use milepost_wire::link::TlsFiles;
 use milepost_wire::output::Estimate;
 use milepost_wire::state::{Account, Q};
 use milepost_wire::time::Epoch;
-use milepost_wire::{Address, Amount, Consortium, Height, Kind, SecretKey, SignedTransaction, Timestamp};
+use milepost_wire::{
+    Action, Address, Amount, Consortium, Height, KeyId, Kind, SecretKey, SignedTransaction, Timestamp,
+};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -74,6 +76,13 @@ pub(crate) async fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Balance { access, print } => balance(identity(access)?, print.json).await,
         Command::Picture { access, bbox, print } => picture(identity(access)?, bbox, print.json).await,
         Command::Explain { access, epoch, print } => explain(identity(access)?, epoch, print.json).await,
+        Command::Enrol { access, print } => {
+            ask_for(identity(access)?, |_| Action::SelfEnrol, "enrolled", print.json).await
+        }
+        Command::Leave { access, print } => {
+            let leave = |vehicle| Action::Revoke { vehicle };
+            ask_for(identity(access)?, leave, "left", print.json).await
+        }
         Command::Transfer {
             access,
             to,
@@ -395,6 +404,42 @@ async fn transfer(
     }
 }
 
+/// Has something done that concerns the vehicle itself, and waits for it.
+async fn ask_for(
+    identity: Identity,
+    action: impl FnOnce(KeyId) -> Action,
+    done: &str,
+    json: bool,
+) -> Result<(), Failure> {
+    let Identity {
+        config,
+        key,
+        consortium,
+    } = identity;
+    let (chain, vehicle) = (consortium.chain.clone(), key.key_id());
+    let mut asker = Asker::open(&config, &consortium).await?;
+    let asked = async {
+        let account = asker.account(key.address()).await?;
+        let transaction = wallet::request(&key, &chain, &account, action(vehicle));
+        asker.send(&transaction).await?;
+        executed(&mut asker, key.address(), &transaction).await
+    }
+    .await;
+    asker.close().await;
+    let balance = asked?.balance;
+    if json {
+        return say(json!({
+            "verified": true,
+            "vehicle": vehicle,
+            "done": done,
+            "balance": balance,
+        }));
+    }
+    say(format_args!(
+        "{done}: vehicle {vehicle}; {balance} tokens are left (verified: true)"
+    ))
+}
+
 /// Sends the transaction again and again until the proved nonce is beyond its own.
 async fn executed(
     asker: &mut Asker,
@@ -410,7 +455,7 @@ async fn executed(
         }
         if Instant::now() >= deadline {
             anyhow::bail!(
-                "the ledger did not execute the transfer within {} s",
+                "the ledger did not do it within {} s; it refuses what the access policy or the account does not allow",
                 TRANSFER_WAIT.as_secs()
             );
         }

@@ -1,6 +1,6 @@
 //! How does a vehicle spend what it earned?
 //!
-//! In: its key, and its account as proved. Out: a signed transfer with the account's next nonce. Sending the same
+//! In: its key, and its account as proved. Out: a signed transfer, or another request, with the account's next nonce. Sending the same
 //! transfer twice is harmless: the ledger executes a nonce once.
 
 use milepost_wire::state::Account;
@@ -32,7 +32,7 @@ pub fn transfer(
     to: Address,
     amount: Amount,
 ) -> Result<SignedTransaction, Overdrawn> {
-    let Account { balance: held, nonce } = account.value;
+    let held = account.value.balance;
     if held < amount {
         return Err(Overdrawn {
             address: key.address(),
@@ -40,12 +40,22 @@ pub fn transfer(
             wanted: amount,
         });
     }
+    Ok(request(key, chain, account, Action::Transfer { to, amount }))
+}
+
+/// Signs what the owner of `key` asks of the ledger, where `account` is its account.
+pub fn request(
+    key: &SecretKey,
+    chain: &ChainId,
+    account: &Proved<Account>,
+    action: Action,
+) -> SignedTransaction {
     let transaction = Transaction {
         from: key.public(),
-        nonce,
-        action: Action::Transfer { to, amount },
+        nonce: account.value.nonce,
+        action,
     };
-    Ok(Signed::sign(transaction, chain, key).into_signed())
+    Signed::sign(transaction, chain, key).into_signed()
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ use milepost_wire::signed::signing_digest;
 use milepost_wire::state::Vehicle;
 use milepost_wire::time::Epoch;
 use milepost_wire::{
-    Action, Address, Amount, Block, Certificate, Hash, Height, KeyId, Kind, Member, Message,
+    Action, Address, Amount, Block, Certificate, Evidence, Hash, Height, KeyId, Kind, Member, Message,
     SignedTransaction, Timestamp, Transaction, Verified, decode, encode,
 };
 use serde::Deserialize;
@@ -307,11 +307,17 @@ fn describe_transaction(signed: &SignedTransaction, digest: Hash, done: Option<b
             "vehicle": one.message.vehicle,
             "sequences": [one.message.sequence, other.message.sequence],
         } }),
-        Action::Blame(evidence) => json!({ "blame": {
-            "member": evidence.member,
-            "step": evidence.step,
-            "height": evidence.height,
-            "round": evidence.round,
+        Action::Blame(Evidence::Equivocation(words)) => json!({ "blame": {
+            "member": words.member,
+            "step": words.step,
+            "height": words.height,
+            "round": words.round,
+        } }),
+        Action::Blame(Evidence::BadBatch(batch)) => json!({ "blame": {
+            "author": batch.author(),
+            "batch": batch.head.message.sequence,
+            "height": batch.head.message.height,
+            "report": { "vehicle": batch.report.message.vehicle, "sequence": batch.report.message.sequence },
         } }),
         Action::Propose { change, from } => json!({ "propose": { "change": change, "from": from } }),
         Action::Approve { proposal } => json!({ "approve": proposal }),
@@ -656,6 +662,7 @@ mod tests {
             &samples::member_key(0),
             &samples::chain(),
             1,
+            Height::ZERO,
             samples::NOW,
             reports,
         );

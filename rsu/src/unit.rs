@@ -380,7 +380,14 @@ impl Unit {
             self.counts.batches += 1;
             // By the clock, so that no number comes twice after a restart.
             self.sequence = (self.sequence + 1).max(now.wall.millis());
-            let batch = VerifiedBatch::own(&self.key, &self.chain, self.sequence, now.wall, reports);
+            let batch = VerifiedBatch::own(
+                &self.key,
+                &self.chain,
+                self.sequence,
+                self.view.height(),
+                now.wall,
+                reports,
+            );
             let until_ms = now.mono_ms.saturating_add(self.limits.batch.open_for_ms);
             self.open.insert(batch.digest(), until_ms);
             outputs.push(Output::Batch(Arc::new(batch)));
@@ -402,7 +409,7 @@ mod tests {
     use crate::samples::{self, Ledger, NOW};
     use milepost_node::store::Memory;
     use milepost_wire::output::Outcome;
-    use milepost_wire::{Output as BlockOutput, encode};
+    use milepost_wire::{Height, Output as BlockOutput, encode};
 
     fn at(mono_ms: u64) -> Now {
         Now {
@@ -587,6 +594,7 @@ mod tests {
             &samples::member_key(1),
             &samples::chain(),
             1,
+            Height::ZERO,
             NOW,
             vec![report.clone()],
         );

@@ -34,6 +34,7 @@ pub(crate) const TARGETS: &[Target] = &[
     binary::<SignedReport>(golden!("signed_report")),
     binary::<SignedBatch>(golden!("signed_batch")),
     binary::<SignedTransaction>(golden!("signed_transaction")),
+    binary::<question::SignedQuestion>(golden!("signed_question")),
     binary::<Block>(golden!("block")),
     binary::<Header>(golden!("header")),
     binary::<Certificate>(golden!("certificate")),

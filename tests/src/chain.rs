@@ -201,7 +201,14 @@ impl Chain {
             let found = self.ledger.state().vehicle(&vehicle)?;
             found.key.verifying_key().ok()
         };
-        let batch = VerifiedBatch::verify(signed, &self.genesis.chain, author, key, |_| None);
+        let batch = VerifiedBatch::verify(
+            signed,
+            self.ledger.height(),
+            &self.genesis.chain,
+            author,
+            key,
+            |_| None,
+        );
         self.again.push(Arc::new(batch.expect("it verifies")));
     }
 
@@ -287,6 +294,6 @@ impl Chain {
             .collect();
         let voters = self.voters();
         let author = voters[self.reports as usize % voters.len()];
-        VerifiedBatch::own(author, &chain, self.reports, now, reports)
+        VerifiedBatch::own(author, &chain, self.reports, self.ledger.height(), now, reports)
     }
 }

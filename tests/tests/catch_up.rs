@@ -280,7 +280,7 @@ fn follow(home: &Path, unit: &Unit) -> milepost_wire::Hash {
                 let author = members.point(&signed.message.author).expect("a member");
                 let key = |vehicle| ledger.state().vehicle(&vehicle)?.key.verifying_key().ok();
                 let chain = &unit.chain.genesis.chain;
-                milepost_node::VerifiedBatch::verify(signed, chain, author, key, |_| None)
+                milepost_node::VerifiedBatch::verify(signed, ledger.height(), chain, author, key, |_| None)
                     .expect("verifies")
                     .into()
             })

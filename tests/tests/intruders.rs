@@ -266,6 +266,7 @@ fn lies(chain: &ChainId, members: &[Address], next: Height) -> Vec<PeerMessage> 
     let batch = Batch {
         author: member,
         sequence: u64::MAX,
+        height: next,
         created_at: wall(),
         reports: vec![signed(report(&liar, 1), chain, &liar)],
     };

@@ -7,9 +7,8 @@
 use std::time::Duration;
 
 use milepost_tests::{Consortium, Plan, Program, Ride, Source, eventually, now};
+use milepost_wire::SecretKey;
 use milepost_wire::question::Question;
-use milepost_wire::{Action, SecretKey, Signed, Transaction, encode};
-use serde_json::Value;
 
 /// How long some blocks, or the last receipts, may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -121,32 +120,23 @@ fn open_links(consortium: &mut Consortium) {
     consortium.start(3);
 }
 
-/// A key that nobody enrolled enrols itself, and its reports count.
+/// A key that nobody enrolled enrols itself, its reports count, and it leaves.
 fn comes_in(consortium: &Consortium, stranger: &SecretKey) {
-    let transaction = Transaction {
-        from: stranger.public(),
-        nonce: 0,
-        action: Action::SelfEnrol,
-    };
-    let signed = Signed::sign(transaction, &consortium.known().chain, stranger);
-    let bytes = encode(signed.signed());
-    let body: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let url = format!("{}/v1/transactions", consortium.api(0));
-    let taken = ureq::post(&url).send(&body).expect("an answer");
-    assert!(taken.status().is_success());
-    let id = stranger.key_id();
-    eventually("it is enrolled", PATIENCE, || {
-        let vehicle: Value = consortium.get(1, &format!("/v1/vehicles/{id}"))?;
-        (vehicle["operator"] == stranger.address().to_string().as_str()).then_some(())
-    });
     let key = consortium.folder().join("stranger.key");
     std::fs::write(&key, stranger.to_hex()).expect("the testnet's folder can be written");
-    let lines = Ride::in_line(3).jsonl(4);
     let vehicle = consortium.vehicle(0).with_key(key);
+    assert_eq!(vehicle.ask("enrol", &[])["done"], "enrolled");
+    let lines = Ride::in_line(3).jsonl(4);
     let summary = vehicle
         .drive(Source::Jsonl(lines), PATIENCE.as_secs())
         .finish(2 * PATIENCE);
     assert_eq!(summary["final"], summary["sent"], "{summary}");
+    assert_eq!(vehicle.ask("leave", &[])["done"], "left");
+    let id = stranger.key_id();
+    eventually("its enrolment has ended", PATIENCE, || {
+        let vehicle = consortium.get(1, &format!("/v1/vehicles/{id}"))?;
+        (vehicle["revoked"] == true).then_some(())
+    });
 }
 
 /// Members 0, 1 and 2 decide, and everybody has it.

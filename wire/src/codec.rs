@@ -18,6 +18,11 @@ pub trait Message:
     const NAME: &'static str;
     /// The greatest number of bytes that are decoded at all.
     const LEN_MAX: usize;
+
+    /// What a signature covers: by default the message as it travels.
+    fn signed_bytes(&self) -> Vec<u8> {
+        encode(self)
+    }
 }
 
 /// Why bytes are not a message.

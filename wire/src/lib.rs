@@ -14,6 +14,7 @@
 //! | how does it travel | [`codec`], [`topic`], [`link`] |
 //! | how do simulations verify less | [`memo`] |
 
+pub mod bad_batch;
 pub mod batch;
 pub mod block;
 pub mod cell;
@@ -22,6 +23,7 @@ pub mod change;
 pub mod codec;
 pub mod consortium;
 pub mod equivocation;
+pub mod evidence;
 pub mod hash;
 pub mod identity;
 pub mod light;
@@ -53,6 +55,7 @@ pub use change::{Access, Change, ProposalId, Setting};
 pub use codec::{DecodeError, Message, decode, encode};
 pub use consortium::{ChainId, Consortium};
 pub use equivocation::Equivocation;
+pub use evidence::Evidence;
 pub use hash::Hash;
 pub use identity::{Address, KeyId, PublicKey, SecretKey};
 pub use member::{Member, Members};

@@ -89,18 +89,14 @@ pub enum Output {
         /// Whether it could be done. Not so where an earlier change has left it without sense.
         done: bool,
     },
-    /// A member was convicted of having signed two different things.
+    /// A member was convicted.
     Sentenced {
         /// The epoch whose share it forfeits.
         epoch: Epoch,
         /// Who.
         member: Address,
-        /// Two words of which kind.
-        step: Step,
-        /// At which height.
-        height: Height,
-        /// In which round.
-        round: u32,
+        /// Of what.
+        offence: Offence,
         /// Where it loses its vote: the first epoch in which it may have it back.
         jailed_until: Option<Epoch>,
     },
@@ -112,6 +108,29 @@ pub enum Output {
         operator: Address,
         /// How much.
         amount: Amount,
+    },
+}
+
+/// What a member was convicted of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize)]
+#[wincode(tag_encoding = "u8")]
+#[serde(rename_all = "snake_case")]
+pub enum Offence {
+    /// It signed two different things.
+    Equivocation {
+        /// Two words of which kind.
+        step: Step,
+        /// At which height.
+        height: Height,
+        /// In which round.
+        round: u32,
+    },
+    /// It, or a listening unit of its own, made a batch with a report that its vehicle did not sign.
+    BadBatch {
+        /// Who signed the batch. A listening unit is revoked.
+        author: Address,
+        /// The author's own count of its batches.
+        sequence: u64,
     },
 }
 

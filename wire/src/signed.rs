@@ -14,7 +14,7 @@ use k256::ecdsa::signature::hazmat::PrehashVerifier;
 use k256::ecdsa::{self, VerifyingKey};
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::codec::{Message, encode};
+use crate::codec::Message;
 use crate::{ChainId, Hash, SecretKey, memo};
 
 /// `r` and `s`, big-endian, 32 bytes each; the top bit of `s` holds the parity of `R` (EIP-2098).
@@ -148,7 +148,10 @@ pub fn signing_digest<T: Message>(chain: &ChainId, message: &T) -> Hash {
     let chain = chain.as_str().as_bytes();
     // Name and chain are shorter than 256 bytes, so one byte tells where each ends.
     let (name_len, chain_len) = ([name.len() as u8], [chain.len() as u8]);
-    Hash::of("signed", &[&name_len, name, &chain_len, chain, &encode(message)])
+    Hash::of(
+        "signed",
+        &[&name_len, name, &chain_len, chain, &message.signed_bytes()],
+    )
 }
 
 #[cfg(test)]

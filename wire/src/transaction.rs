@@ -4,7 +4,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::codec::Message;
 use crate::signed::Signed;
-use crate::{Address, Amount, Change, Equivocation, Height, KeyId, ProposalId, PublicKey, SignedReport};
+use crate::{Address, Amount, Change, Evidence, Height, KeyId, ProposalId, PublicKey, SignedReport};
 
 /// What a transaction asks for.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
@@ -50,9 +50,9 @@ pub enum Action {
         /// Which one.
         proposal: ProposalId,
     },
-    /// Shows that a member signed two different things where it may sign one. It is sentenced by rule. Members alone may
-    /// ask.
-    Blame(Equivocation),
+    /// Shows that a member signed what no honest one does: two different things where it may sign one, or a batch with a
+    /// report that its vehicle did not. It is sentenced by rule. Members alone may ask.
+    Blame(Evidence),
     /// Enrols the sender's own key as a vehicle, for a bond, where the access policy is [`Access::Public`].
     ///
     /// [`Access::Public`]: crate::Access::Public

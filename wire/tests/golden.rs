@@ -9,15 +9,17 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;
 
+use milepost_wire::bad_batch::BadBatch;
 use milepost_wire::batch::BatchRef;
 use milepost_wire::certificate::Head;
 use milepost_wire::equivocation::Word;
 use milepost_wire::light::{Bounds, LightBlock, LightClient, Progress};
 use milepost_wire::output::{
-    self, Bond, EpochClosed, Estimate, Fate, Item, Outcome, Payment, Receipt, Score,
+    self, Bond, EpochClosed, Estimate, Fate, Item, Offence, Outcome, Payment, Receipt, Score,
 };
 use milepost_wire::payout::Purse;
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
+use milepost_wire::question::{Question, SignedQuestion};
 use milepost_wire::state::{
     Account, Books, Ground, Operator, Quarantine, Road, Standing, StateKey, Vehicle, Vesting,
 };
@@ -108,6 +110,7 @@ fn batch() -> Batch {
     Batch {
         author: member_key(0).address(),
         sequence: 3,
+        height: Height(6),
         created_at: now().plus(500),
         reports: vec![signed_report().into_signed()],
     }
@@ -117,6 +120,16 @@ fn signed_batch() -> Verified<Batch> {
     Signed::sign(batch(), &chain(), &member_key(0))
 }
 
+/// Somebody asks a unit for its status.
+fn signed_question() -> SignedQuestion {
+    let asked = "GET /v1/status";
+    let header = Question::authorization(&member_key(0), &chain(), asked, now());
+    let reader = Question::reader(&header, &chain(), asked, now());
+    assert_eq!(reader, Ok(member_key(0).address()));
+    let bytes = hex::decode(&header[Question::SCHEME.len()..]).expect("hexadecimal");
+    decode(&bytes).expect("a question")
+}
+
 fn batch_ref() -> BatchRef {
     BatchRef {
         digest: signed_batch().digest(),
@@ -124,7 +137,7 @@ fn batch_ref() -> BatchRef {
     }
 }
 
-fn transactions() -> [(&'static str, Transaction); 14] {
+fn transactions() -> [(&'static str, Transaction); 15] {
     let actions = [
         (
             "transfer",
@@ -203,8 +216,9 @@ fn transactions() -> [(&'static str, Transaction); 14] {
                 proposal: ProposalId(3),
             },
         ),
-        ("blame", Action::Blame(equivocation())),
+        ("blame", Action::Blame(Evidence::Equivocation(equivocation()))),
         ("self_enrol", Action::SelfEnrol),
+        ("blame_batch", Action::Blame(Evidence::BadBatch(bad_batch()))),
         (
             "enrol_unit",
             Action::Enrol(Enrolment {
@@ -261,6 +275,11 @@ fn bond(fate: Fate) -> Output {
 }
 
 /// Two prevotes of one member in one round.
+/// What shows the first report of the golden batch to be in it.
+fn bad_batch() -> BadBatch {
+    BadBatch::of(signed_batch().signed(), 0).expect("it has one")
+}
+
 fn equivocation() -> Equivocation {
     let key = member_key(0);
     let (member, height, round) = (key.address(), Height(7), 1);
@@ -283,7 +302,7 @@ fn equivocation() -> Equivocation {
 }
 
 /// Outputs about members, beside those that are proved below.
-fn member_outputs() -> [(&'static str, Output); 2] {
+fn member_outputs() -> [(&'static str, Output); 3] {
     let epoch = Epoch(5);
     [
         (
@@ -291,10 +310,24 @@ fn member_outputs() -> [(&'static str, Output); 2] {
             Output::Sentenced {
                 epoch,
                 member: member_key(0).address(),
-                step: Step::Prevote,
-                height: Height(7),
-                round: 1,
+                offence: Offence::Equivocation {
+                    step: Step::Prevote,
+                    height: Height(7),
+                    round: 1,
+                },
                 jailed_until: Some(Epoch(173)),
+            },
+        ),
+        (
+            "sentenced_for_batch",
+            Output::Sentenced {
+                epoch,
+                member: member_key(0).address(),
+                offence: Offence::BadBatch {
+                    author: member_key(0).address(),
+                    sequence: 3,
+                },
+                jailed_until: None,
             },
         ),
         (
@@ -587,6 +620,7 @@ fn messages() -> Golden {
         add(all, &format!("transaction_{name}"), transaction);
     }
     add(all, "signed_transaction", signed_transaction().signed());
+    add(all, "signed_question", &signed_question());
 
     let head = present().head;
     head.verify(&chain(), &members()).expect("a head");

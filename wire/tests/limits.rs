@@ -135,16 +135,17 @@ fn a_batch_holds_as_many_of_the_largest_reports_as_it_may() {
     let message = Batch {
         author: ADDRESS,
         sequence: u64::MAX,
+        height: Height(u64::MAX),
         created_at: Timestamp::from_millis(u64::MAX),
         reports: vec![report(Report::OBSERVATIONS_MAX); Batch::REPORTS_MAX],
     };
-    assert_eq!(len_of(&message), 803_372);
+    assert_eq!(len_of(&message), 803_380);
     assert_eq!(
         len_of(&Signed {
             message,
             signature: SIGNATURE
         }),
-        803_436
+        803_444
     );
 }
 

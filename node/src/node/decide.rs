@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use milepost_wire::topic::Channel;
-use milepost_wire::{Address, Certificate, Hash, Header, SignedBatch, encode};
+use milepost_wire::{Address, Certificate, Evidence, Hash, Header, SignedBatch, encode};
 
 use super::{Deciding, Fatal, Node, Output};
 use crate::engine::{Effected, Stepped, Verdict};
@@ -85,7 +85,7 @@ impl<S: Store> Node<S> {
                     let (member, height) = (evidence.member, evidence.height);
                     tracing::warn!(%member, %height, "a member signed two different things");
                     self.outputs.push(Output::Equivocated(member));
-                    self.keep_evidence(evidence)?;
+                    self.keep_evidence(Evidence::Equivocation(evidence))?;
                 }
                 Effected::Finished => finished = true,
             }

@@ -136,8 +136,15 @@ impl<S: Store> Node<S> {
                 .vehicle(&vehicle)
                 .and_then(|vehicle| vehicle.key.verifying_key().ok())
         };
-        VerifiedBatch::verify(signed, self.ledger().chain(), &author, key, |_| None)
-            .ok()
-            .map(Arc::new)
+        VerifiedBatch::verify(
+            signed,
+            self.ledger().height(),
+            self.ledger().chain(),
+            &author,
+            key,
+            |_| None,
+        )
+        .ok()
+        .map(Arc::new)
     }
 }

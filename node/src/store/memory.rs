@@ -10,9 +10,7 @@ use milepost_wire::certificate::Head;
 use milepost_wire::output::Output;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
-use milepost_wire::{
-    Block, Cell, Certificate, Equivocation, Hash, Height, KeyId, Kind, SignedBatch, Timestamp,
-};
+use milepost_wire::{Block, Cell, Certificate, Evidence, Hash, Height, KeyId, Kind, SignedBatch, Timestamp};
 
 use super::schema::{self, Index};
 use super::{Commit, Loaded, Place, Placed, Store, StoreError, Write};
@@ -35,7 +33,7 @@ struct Inner {
     log: BTreeMap<(Height, u32), Vec<u8>>,
     /// Written, but lost at a crash.
     pending: Vec<Write>,
-    evidence: Vec<Equivocation>,
+    evidence: Vec<Evidence>,
     silent_until: Option<Timestamp>,
     fail_next_sync: bool,
     forget_log: bool,

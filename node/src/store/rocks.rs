@@ -14,7 +14,7 @@ use milepost_wire::output::Output;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
 use milepost_wire::{
-    Block, Body, Certificate, Equivocation, Hash, Header, Height, KeyId, SignedBatch, Timestamp,
+    Block, Body, Certificate, Evidence, Hash, Header, Height, KeyId, SignedBatch, Timestamp,
 };
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, IteratorMode, Options, WriteBatch, WriteOptions};
 
@@ -222,7 +222,7 @@ impl Rocks {
         Ok(Some(Hash(bytes)))
     }
 
-    fn evidence(&self) -> Result<Vec<Equivocation>, StoreError> {
+    fn evidence(&self) -> Result<Vec<Evidence>, StoreError> {
         let found = self.db.get_cf(self.family(schema::META), schema::EVIDENCE)?;
         let Some(bytes) = found else {
             return Ok(Vec::new());

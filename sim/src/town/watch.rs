@@ -422,6 +422,7 @@ mod tests {
     use crate::sweep::plan::Plan;
     use milepost_node::message::Vote;
     use milepost_wire::Signature;
+    use milepost_wire::output::Offence;
 
     /// A watch over a small town whose first member lies.
     fn watch() -> Watch {
@@ -471,9 +472,11 @@ mod tests {
                 &[Output::Sentenced {
                     epoch: Epoch(0),
                     member: name(number),
-                    step: Step::Precommit,
-                    height: Height(1),
-                    round: 0,
+                    offence: Offence::Equivocation {
+                        step: Step::Precommit,
+                        height: Height(1),
+                        round: 0,
+                    },
                     jailed_until: Some(Epoch(2)),
                 }],
             );

@@ -3,7 +3,8 @@
 
 #![allow(unreachable_pub, reason = "a module of tests has no users outside")]
 
-use milepost_wire::batch::BatchRef;
+use milepost_wire::bad_batch::BadBatch;
+use milepost_wire::batch::{BatchHead, BatchRef};
 use milepost_wire::certificate::Head;
 use milepost_wire::equivocation::Word;
 use milepost_wire::merkle::Path;
@@ -119,14 +120,19 @@ pub fn signed<T: std::fmt::Debug>(message: impl Strategy<Value = T>) -> impl Str
 }
 
 pub fn batch() -> impl Strategy<Value = Batch> {
-    (address(), any::<u64>(), timestamp(), vec(signed(report()), 0..4)).prop_map(
-        |(author, sequence, created_at, reports)| Batch {
+    (
+        address(),
+        any::<[u64; 2]>(),
+        timestamp(),
+        vec(signed(report()), 0..4),
+    )
+        .prop_map(|(author, [sequence, height], created_at, reports)| Batch {
             author,
             sequence,
+            height: Height(height),
             created_at,
             reports,
-        },
-    )
+        })
 }
 
 pub fn batch_ref() -> impl Strategy<Value = BatchRef> {
@@ -179,6 +185,25 @@ fn word() -> impl Strategy<Value = Word> {
     })
 }
 
+pub fn bad_batch() -> impl Strategy<Value = BadBatch> {
+    let head = (address(), any::<[u64; 2]>(), timestamp(), any::<u32>(), hash());
+    let head = head.prop_map(
+        |(author, [sequence, height], created_at, count, reports_root)| BatchHead {
+            author,
+            sequence,
+            height: Height(height),
+            created_at,
+            count,
+            reports_root,
+        },
+    );
+    (signed(head), signed(report()), merkle_path()).prop_map(|(head, report, path)| BadBatch {
+        head,
+        report,
+        path,
+    })
+}
+
 pub fn equivocation() -> impl Strategy<Value = Equivocation> {
     (address(), step(), any::<u64>(), any::<u32>(), word(), word()).prop_map(
         |(member, step, height, round, one, other)| Equivocation {
@@ -212,7 +237,8 @@ pub fn action() -> impl Strategy<Value = Action> {
         })),
         key_id().prop_map(|vehicle| Action::Revoke { vehicle }),
         (signed(report()), signed(report())).prop_map(|(one, other)| Action::Accuse { one, other }),
-        equivocation().prop_map(Action::Blame),
+        equivocation().prop_map(|words| Action::Blame(Evidence::Equivocation(words))),
+        bad_batch().prop_map(|batch| Action::Blame(Evidence::BadBatch(batch))),
     ]
 }
 
