@@ -55,6 +55,7 @@ use milepost_wire::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::clock;
@@ -77,7 +78,7 @@ type Answer = Result<Json<Value>, ApiError>;
 type Asked<T> = Result<Path<T>, PathRejection>;
 
 /// The routes.
-pub fn router(served: Arc<Served>) -> Router {
+fn router(served: Arc<Served>) -> Router {
     let places = Arc::new(Semaphore::new(CONCURRENT_MAX));
     Router::new()
         .route("/v1/status", get(status))
@@ -120,6 +121,21 @@ pub fn router(served: Arc<Served>) -> Router {
             }
         }))
         .with_state(served)
+}
+
+/// Serves on `listener` until `until` is done, and then to the end of what was asked.
+///
+/// # Errors
+///
+/// That of the listener.
+pub async fn serve(
+    listener: TcpListener,
+    served: Arc<Served>,
+    until: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router(served))
+        .with_graceful_shutdown(until)
+        .await
 }
 
 async fn status(State(served): State<Arc<Served>>) -> Json<Value> {

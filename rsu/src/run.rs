@@ -210,10 +210,10 @@ pub async fn run(
     ];
     let address = listener.local_addr().unwrap_or(config.api);
     let mut until = ended.clone();
-    let server = axum::serve(listener, api::router(Arc::clone(&served))).with_graceful_shutdown(async move {
+    let server = api::serve(listener, Arc::clone(&served), async move {
         let _ = until.wait_for(|ended| *ended).await;
     });
-    let server = tokio::spawn(server.into_future());
+    let server = tokio::spawn(server);
     ready(address);
 
     let patience = Duration::from_millis(config.node.heartbeat_ms) + DEAF_MAX;

@@ -4,10 +4,14 @@
 //! that they were read from. One list serves the test `tests/tests/fuzz.rs`, which runs for a while on every run of
 //! the suite, and libFuzzer (`tests/fuzz`), which runs for as long as one likes.
 
+mod api;
+
+pub(crate) use api::REQUESTS;
+
 use std::io::Cursor;
 
 use milepost_incentives::Genesis;
-use milepost_node::message::{BlockAnswer, PeerMessage};
+use milepost_node::message::{BlockAnswer, HeadsAnswer, PeerMessage};
 use milepost_obu::source::{FcdReader, JsonlReader};
 use milepost_wire::certificate::Head;
 use milepost_wire::light::LightBlock;
@@ -46,6 +50,7 @@ pub(crate) const TARGETS: &[Target] = &[
     binary::<ReceiptNotice>(golden!("receipt_notice")),
     binary::<PeerMessage>(golden!("block", "signed_batch")),
     binary::<BlockAnswer>(golden!("block")),
+    binary::<HeadsAnswer>(golden!("head")),
     Target {
         name: "genesis.json",
         read: |bytes| {
@@ -110,7 +115,26 @@ pub(crate) const TARGETS: &[Target] = &[
         read: |bytes| JsonlReader::new(Cursor::new(bytes.to_vec()), "fuzz").for_each(drop),
         seeds: &[br#"{"time": 1763884800.5, "lat": 44.4946, "lon": 11.3277, "heading": 90.0, "speed_kmh": 48.5, "humidity": 0.8}"#],
     },
+    Target {
+        name: "HTTP API",
+        read: api::send,
+        seeds: api::REQUESTS,
+    },
 ];
+
+/// The bytes that hexadecimal text stands for; other text as it is.
+pub(crate) fn unhex(text: &[u8]) -> Vec<u8> {
+    let digits: Vec<u8> = text
+        .iter()
+        .copied()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
+    let pairs = digits.chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    pairs.collect::<Option<_>>().unwrap_or_else(|| text.to_vec())
+}
 
 /// A message that must come back as the bytes it was.
 const fn binary<T: Message>(seeds: &'static [&'static [u8]]) -> Target {

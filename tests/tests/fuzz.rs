@@ -15,10 +15,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use milepost_tests::{Consortium, Plan};
 
-use crate::targets::{TARGETS, Target};
+use crate::targets::{REQUESTS, TARGETS, Target, unhex};
 
 /// How long each target is tried unless `MILEPOST_FUZZ_SECONDS` says otherwise.
-const BUDGET: Duration = Duration::from_secs(3);
+const BUDGET: Duration = Duration::from_secs(2);
 /// What a mutation grows to at most.
 const INPUT_LEN_MAX: usize = 1 << 16;
 /// Inputs that are kept to go on from.
@@ -146,20 +146,6 @@ fn mutate(input: &mut Vec<u8>, pool: &[Vec<u8>], chance: &mut Chance) {
     }
 }
 
-/// The bytes that hexadecimal text stands for; other text as it is.
-fn unhex(text: &[u8]) -> Vec<u8> {
-    let digits: Vec<u8> = text
-        .iter()
-        .copied()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
-    let pairs = digits.chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
-        u8::from_str_radix(pair, 16).ok()
-    });
-    pairs.collect::<Option<_>>().unwrap_or_else(|| text.to_vec())
-}
-
 /// Xorshift. Source: Marsaglia, Journal of Statistical Software 8 (14), 2003.
 struct Chance(u64);
 
@@ -175,18 +161,6 @@ impl Chance {
         (self.next() % bound.max(1) as u64) as usize
     }
 }
-
-/// Requests that the API takes, to begin with.
-const REQUESTS: &[&[u8]] = &[
-    b"GET /v1/status HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    b"GET /v1/blocks/latest HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    b"GET /v1/light/1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    b"GET /v1/picture?bbox=11,44,12,45&kind=speed&live=true&limit=3 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    b"GET /v1/vehicles?after=0011223344556677&limit=2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    b"GET /v1/explain/0011223344556677/3 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-    b"POST /v1/transactions HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 8\r\n\r\n00112233",
-    b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-];
 
 #[test]
 fn the_api_takes_any_bytes() {
