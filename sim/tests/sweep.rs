@@ -45,6 +45,15 @@ fn every_broken_rule_is_noticed() {
     }
 }
 
+/// Seed 494 takes the votes of all members but one, and then gives one back: whose block nobody heard proposed, it is the
+/// members who voted on that block that count, not those of the next.
+#[test]
+fn a_member_that_decides_alone_need_not_be_heard_and_the_next_ones_are_again() {
+    let outcome = run::play(&Plan::draw(494, None));
+    assert_eq!(outcome.ended, Ended::Well, "{outcome:?}");
+    assert!(outcome.changes >= 4, "{outcome:?}");
+}
+
 #[test]
 fn a_seed_ends_the_same_way_every_time_and_on_any_number_of_threads() {
     let one = run::sweep(1..9, None, Some(1), |_, _| ());

@@ -230,7 +230,10 @@ impl Watch {
         let height = view.height().0;
         let hash = block.hash();
         // Who decides alone says nothing that could be overheard.
-        let is_proposed = view.members().count() == 1 || self.proposed.contains_key(&(height, hash));
+        let decides_alone = self
+            .voters_named(&head.header.members_hash)
+            .is_some_and(|voters| voters.count() == 1);
+        let is_proposed = decides_alone || self.proposed.contains_key(&(height, hash));
         if !is_proposed || !block.is_whole() {
             self.broken(
                 |invariants| &mut invariants.agreement,
