@@ -145,7 +145,7 @@ impl World {
             params: params.clone(),
             vehicles: reporters.iter().map(|reporter| reporter.enrolment).collect(),
         };
-        let roads = 2 + dice.below(9);
+        let roads = 2 + dice.below(12);
         Self {
             params,
             genesis,

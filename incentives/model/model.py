@@ -199,6 +199,12 @@ class Ledger:
         for cell, words in sorted(self.words.pop((kind, slot)).items()):
             cases.append(self.case(kind, slot, cell, words))
         self.temper(kind, cases)
+        if kind not in CODES:
+            self.guess(cases)
+        for case in cases:
+            if case["outcome"] is not None:
+                known = self.known(case, case["voices"][0])
+                case["news"] = self.news(case["tolerance"], case["outcome"], known)
         news = [(case["class"], case["news"]) for case in cases if case["news"] is not None]
         for case in cases:
             published = given.get((slot, case["cell"], kind))
@@ -240,7 +246,7 @@ class Ledger:
             "voices": voices, "outcome": outcome,
             "spread": spread, "tolerance": self.widened(tolerance, spread),
             "class": sum(usual >= bound for bound in self.p["class_bounds_cm_s"]) if kind == "speed" else 0,
-            "news": None if outcome is None else self.news(tolerance, outcome, voices[0]["known"]),
+            "road": road, "guessed": None, "news": None,
         }
 
     def widened(self, tolerance, spread):
@@ -258,6 +264,14 @@ class Ledger:
             most = 2 * sorted(shared)[len(shared) // 2]
             for case in cases:
                 case["tolerance"] = self.widened(self.tolerance(kind), min(case["spread"], most))
+
+    def guess(self, cases):
+        """Of a road that was never published anybody would guess the middle of the slot's roads."""
+        outcomes = sorted(case["before"] + case["outcome"] for case in cases if case["outcome"] is not None)
+        if len(outcomes) >= 8:
+            for case in cases:
+                if case["road"] is None:
+                    case["guessed"] = outcomes[len(outcomes) // 2] - case["before"]
 
     def cap(self, voices):
         """A voice weighs at most half, and so does a group."""
@@ -301,7 +315,15 @@ class Ledger:
         if not judges:
             return None
         word = self.say(case["kind"], [(voice["word"], voice["weight"]) for voice in voices], case["prior"])
-        return word, sum(judges.values()), sum(voice["weight"] for voice in voices)
+        theirs = None
+        if case["kind"] not in CODES:
+            told = [(voice["word"] - self.known(case, voice), voice["weight"]) for voice in voices]
+            theirs = self.say(case["kind"], told, (0, case["prior"][1]))
+        return word, sum(judges.values()), sum(voice["weight"] for voice in voices), theirs
+
+    def known(self, case, voice):
+        """What was published when a word was heard; of a road that never was, the middle of the slot's roads."""
+        return voice["known"] if case["guessed"] is None else case["guessed"]
 
     # --- score ---
 
@@ -376,9 +398,12 @@ class Ledger:
         quality = 0
         if others is not None:
             tolerance = case["tolerance"]
-            own = self.news(tolerance, voice["word"], voice["known"])
-            theirs = self.news(tolerance, others[0], voice["known"])
-            confirmed = toward_zero(self.overlap(tolerance, own, theirs), self.full(tolerance))
+            known = self.known(case, voice)
+            own = self.news(tolerance, voice["word"], known)
+            alike = self.overlap(tolerance, own, self.news(tolerance, others[0], known))
+            if others[3] is not None:
+                alike = min(alike, self.overlap(tolerance, own, others[3]))
+            confirmed = toward_zero(alike, self.full(tolerance))
             is_far = self.far(tolerance, voice["word"], others[0])
             quality = confirmed - self.anywhere(case, news, own) - self.p["news_margin"] - (Q if is_far else 0)
             judged = max(1, voice["weight"])
@@ -464,10 +489,8 @@ class Ledger:
     def claim(self, known, tally):
         record = self.after(known, tally)
         trust = reputation(record)
-        multiplier = 0
-        if not known["quarantined"] and trust >= self.p["reputation_min"]:
-            squared = times(trust, trust)
-            multiplier = times(squared, squared)
+        earns = not known["quarantined"] and trust >= self.p["reputation_min"]
+        multiplier = trust if earns else 0
         useful = times(max(0, known["debt"] + tally["points"]), multiplier)
         return useful, times(tally["presence"], multiplier) if useful > 0 else 0
 

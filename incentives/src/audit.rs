@@ -303,9 +303,8 @@ impl Audit {
             } else {
                 0
             };
-            let squared = times(payment.reputation.into(), payment.reputation.into());
             if payment.multiplier != 0 {
-                payment.multiplier = narrow(times(squared, squared));
+                payment.multiplier = payment.reputation;
             }
         }
         let split = split(&self.params, pool, reward.vehicles, &mut expected);

@@ -110,7 +110,7 @@ fn numbers(
         for _ in 0..2 {
             let offs: Vec<Vec<Off>> = trusting(params, &heard, leans, typical)
                 .iter()
-                .map(|item| item.offs(reach))
+                .map(|item| item.offs(reach, USUAL_STAYS))
                 .collect();
             typical = truth::spread(known(&offs).map(|off| (off.by.saturating_abs(), 1))).unsigned_abs();
             for (vehicle, words) in by_vehicle(&heard, &offs) {
@@ -120,7 +120,7 @@ fn numbers(
         }
         heard = trusting(params, &heard, leans, typical);
     }
-    let offs: Vec<Vec<Off>> = heard.iter().map(|item| item.offs(reach)).collect();
+    let offs: Vec<Vec<Off>> = heard.iter().map(|item| item.offs(reach, 0)).collect();
     let deviation = typical_deviation(tolerance, &heard, &offs);
     let usual = usual(params, kind, said);
     heard
@@ -176,8 +176,9 @@ impl<'a> Heard<'a> {
     }
 
     /// How far each word is from what the road's past and the other groups say, their words drawn to within `reach` of the
-    /// median: one wrong sensor must not bring good vehicles into disrepute. Of weight 0 where they say nothing.
-    fn offs(&self, reach: i64) -> Vec<Off> {
+    /// median: one wrong sensor must not bring good vehicles into disrepute. Of weight 0 where they say nothing. What is
+    /// usual on the road speaks for `usual_stays`.
+    fn offs(&self, reach: i64, usual_stays: u64) -> Vec<Off> {
         let spoken = self
             .said
             .voices
@@ -188,6 +189,11 @@ impl<'a> Heard<'a> {
         let mut of_group: BTreeMap<u64, (i128, i128)> = BTreeMap::new();
         let past = i128::from(drawn(0, median, reach)) * i128::from(self.memory);
         let (mut sum, mut all) = (past, i128::from(self.memory));
+        if let Some(road) = self.said.road {
+            let usual = i64::from(road.usual).saturating_sub(self.said.before);
+            sum += i128::from(drawn(usual, median, reach)) * i128::from(usual_stays);
+            all += i128::from(usual_stays);
+        }
         for (voice, &stay) in self.said.voices.iter().zip(&self.stays) {
             let own = of_group.entry(voice.group).or_default();
             let spoken = i128::from(drawn(voice.word, median, reach)) * i128::from(stay);
@@ -439,6 +445,9 @@ const IDLE_SLOTS_MAX: u32 = 1024;
 
 /// What the other roads' middle speaks for on a road of which nothing is known: a twentieth of a stay.
 const PRIOR_STAY: u64 = Q / 20;
+/// For how many average stays what is usual on a road speaks in telling who leans. It takes many slots to move: liars who
+/// have moved the last figures of their roads are still seen by it.
+const USUAL_STAYS: u64 = 2 * Q;
 /// How far back a road's deviation goes: eight average stays.
 const JUDGED_MAX: u64 = 8 * Q;
 
@@ -592,6 +601,21 @@ mod tests {
         }
         let trust = |vehicle| leans[&KeyId([vehicle; 8])].trust(Params::default().lean, 100);
         assert_eq!((trust(1), trust(2)), (0, Q));
+    }
+
+    /// Half of those on the roads say what the last figures say, which were moved by 25 km/h.
+    #[test]
+    fn liars_who_have_moved_the_last_figures_are_still_seen_by_what_is_usual() {
+        let trust = |usual| {
+            let moved = Road { usual, ..road(Q) };
+            let words = vec![(1, 0, Q, 30), (2, 694, Q, 30)];
+            let (_, leans) = publish(&vec![(Some(moved), words); 5]);
+            [1, 2].map(|vehicle| leans[&KeyId([vehicle; 8])].trust(Params::default().lean, 100))
+        };
+        let [liar, honest] = trust(1_694);
+        assert!(liar < honest, "{liar} {honest}");
+        let [still, new] = trust(1_000);
+        assert!(still > new, "where the last figures are as usual: {still} {new}");
     }
 
     #[test]

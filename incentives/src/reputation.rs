@@ -47,15 +47,13 @@ pub(crate) fn speaks(params: &Params, standing: &Standing, quarantined: bool) ->
     (sum / full).max(1)
 }
 
-/// What a vehicle's points count for: the fourth power of its reputation; 0 below [`Params::reputation_min`] and in
-/// quarantine.
+/// What a vehicle's points count for: its reputation; 0 below [`Params::reputation_min`] and in quarantine.
 pub(crate) fn multiplier(params: &Params, standing: &Standing, quarantined: bool) -> u64 {
     let reputation = standing.reputation();
     if quarantined || reputation < params.reputation_min {
         return 0;
     }
-    let squared = times(reputation.into(), reputation.into());
-    times(squared, squared)
+    reputation.into()
 }
 
 /// The record after an epoch. Without evaluated reports it stays as it is.

@@ -2,7 +2,8 @@
 //!
 //! What is paid is news. A word's *news* is by how much it differs from what anybody could read in the published
 //! picture when the word was heard. `a` is the part of it that independent others confirm on this item: they tell
-//! the same difference, or a part of it. `b` is the part that would have been confirmed anywhere, that is, on the other
+//! the same difference, or a part of it, and it was news when they told it, too: who copies a map that has just
+//! changed is not confirmed by others who copied it in time. `b` is the part that would have been confirmed anywhere, that is, on the other
 //! roads of its class in the same slot. `q = a − b`, less one where the word is far off, less a small margin. A copy of
 //! the published map has no news; a word that knows nothing of what goes on (a constant, the class's mean, a
 //! draw of the dice) has `a = b` in expectation. Neither earns. Points are `v · q`, where the worth `v` is what the
@@ -194,17 +195,20 @@ pub(crate) struct Quality {
     pub(crate) bad: bool,
 }
 
-/// Compares a word, heard when `known` was known, with what the others say, and with what is said elsewhere.
+/// Compares a word, heard when `known` was known, with what the others say, and with what is said elsewhere. `theirs` is
+/// what was news in the others' words when they were heard; codes have none.
 pub(crate) fn quality(
     params: &Params,
     tolerance: Option<Tolerance>,
     (word, known): (i64, i64),
-    others: Opinion,
+    (others, theirs): (Opinion, Option<News>),
     anywhere: i64,
 ) -> Quality {
     let news = |word| News::of(tolerance, word, known);
     let full = full(tolerance);
-    let agreement = fraction(overlap(full, news(word), news(others.word)), full);
+    let told = [Some(news(others.word)), theirs].into_iter().flatten();
+    let alike = told.map(|told| overlap(full, news(word), told)).min();
+    let agreement = fraction(alike.unwrap_or(0), full);
     let bad = is_far(tolerance, word, others.word);
     let less = u64::from(params.news_margin) + if bad { Q } else { 0 };
     Quality {
@@ -321,8 +325,20 @@ mod tests {
                 News::Number(0),
                 Some(News::Number(others.word)),
             );
-            assert!(quality(&params, SPEED, (0, 0), others, anywhere).quality < 0);
+            assert!(quality(&params, SPEED, (0, 0), (others, None), anywhere).quality < 0);
         }
+    }
+
+    /// The map says 10 where it said 100 a moment ago, and copies of the old one are still coming in.
+    #[test]
+    fn a_late_copy_of_an_old_map_is_not_confirmed_by_those_that_came_in_time() {
+        let params = Params::default();
+        let others = Opinion { word: 90, groups: 3 };
+        let judged = |theirs| quality(&params, SPEED, (90, 0), (others, Some(News::Number(theirs))), 0);
+        assert_eq!(judged(0).agreement, 0, "they copied, too");
+        assert!(judged(0).quality < 0);
+        assert!(judged(80).quality > 0, "they had looked");
+        assert!(judged(-80).quality < 0, "to them it was the contrary");
     }
 
     #[test]
@@ -398,7 +414,7 @@ mod tests {
             let closer = others + (word - others).signum() * nearer.min((word - others).abs());
             let params = Params::default();
             let judge = |word| {
-                let quality = quality(&params, SPEED, (word, 0), Opinion { word: others, groups: 3 }, 0);
+                let quality = quality(&params, SPEED, (word, 0), (Opinion { word: others, groups: 3 }, None), 0);
                 points(worth, quality.quality)
             };
             prop_assert!(judge(closer) >= judge(word));
@@ -408,7 +424,7 @@ mod tests {
         fn points_stay_within_thrice_the_worth(
             worth in 0u64..=4 * Q, word in -900i64..900, others in -900i64..900, b in -(Q as i64)..=Q as i64,
         ) {
-            let quality = quality(&Params::default(), SPEED, (word, 0), Opinion { word: others, groups: 3 }, b);
+            let quality = quality(&Params::default(), SPEED, (word, 0), (Opinion { word: others, groups: 3 }, None), b);
             let (points, worth) = (points(worth, quality.quality), worth as i64);
             prop_assert!(points <= 2 * worth && points >= -4 * worth);
         }

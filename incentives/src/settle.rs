@@ -19,7 +19,7 @@ use crate::anchor::{self, Reading};
 use crate::estimate::{self, Said};
 use crate::hazard::{self, Silent, Verdict};
 use crate::lean::Lean;
-use crate::params::Tolerance;
+use crate::params::{Params, Tolerance};
 use crate::reputation;
 use crate::score::{self, News, Quality, Settled};
 use crate::sighting::{Sighting, Spot, TallyKey, Trace};
@@ -48,6 +48,11 @@ struct Case {
     outcome: Option<Opinion>,
     /// What the outcome tells beyond what was known when its first voice was heard.
     news: Option<News>,
+    /// The same voices on what was news to them: the difference of each from what was known when it was heard. Codes have
+    /// none.
+    tidings: Option<Truth>,
+    /// What counts as known of a road that was never published, as a difference from `before`.
+    guessed: Option<i64>,
     /// The median distance of the words from the outcome.
     spread: i64,
     /// The kind's tolerance, widened by the spread where it is not far beyond that of the slot's other roads.
@@ -55,6 +60,34 @@ struct Case {
 }
 
 impl Case {
+    /// What was published when a word was heard; for numbers, as words are, as a difference from `before`.
+    fn known(&self, sighting: &Sighting) -> i64 {
+        match self.guessed {
+            Some(guessed) => guessed,
+            None if self.item.kind.is_category() => sighting.known(),
+            None => sighting.known() - self.before,
+        }
+    }
+
+    /// Works out what is news on it.
+    fn compare(&mut self, params: &Params) {
+        let first = self.outcome.zip(self.sightings.first());
+        self.news = first.map(|(outcome, first)| News::of(self.tolerance, outcome.word, self.known(first)));
+        if self.item.kind.is_category() {
+            return;
+        }
+        let told: Vec<Voice> = self
+            .voices
+            .iter()
+            .zip(&self.sightings)
+            .map(|(voice, sighting)| Voice {
+                word: voice.word - self.known(sighting),
+                ..*voice
+            })
+            .collect();
+        self.tidings = Some(Truth::of_numbers(&told, prior_weight(params, self.road)));
+    }
+
     /// As the estimate takes it; `None` where nobody counts.
     fn said(&self) -> Option<Said<'_>> {
         Some(Said {
@@ -137,7 +170,30 @@ fn cases(state: &State, kind: Kind, slot: Slot) -> Vec<Case> {
         .map(|(cell, entries)| case(state, Item { slot, cell, kind }, &entries))
         .collect();
     temper(&mut cases, state.params().tolerance(kind));
+    if !kind.is_category() {
+        guess(&mut cases);
+    }
+    for case in &mut cases {
+        case.compare(state.params());
+    }
     cases
+}
+
+/// Of a road that was never published anybody would guess that it is like the others: what differs from their middle is news
+/// there. One number for all roads of the world would make news of what is usual in a town.
+fn guess(cases: &mut [Case]) {
+    let outcomes = cases
+        .iter()
+        .filter_map(|case| Some(case.before + case.outcome?.word));
+    let mut outcomes: Vec<i64> = outcomes.collect();
+    if outcomes.len() < ROADS_MIN {
+        return;
+    }
+    outcomes.sort_unstable();
+    let middle = outcomes[outcomes.len() / 2];
+    for case in cases.iter_mut().filter(|case| case.road.is_none()) {
+        case.guessed = Some(middle - case.before);
+    }
 }
 
 /// How far honest words lie apart is a matter of traffic and much the same on most roads of a slot. Where it is far more
@@ -145,7 +201,7 @@ fn cases(state: &State, kind: Kind, slot: Slot) -> Vec<Case> {
 fn temper(cases: &mut [Case], tolerance: Option<Tolerance>) {
     let shared = cases.iter().filter(|case| case.truth.groups() >= 2);
     let mut spreads: Vec<i64> = shared.map(|case| case.spread).collect();
-    if spreads.len() < SPREADS_MIN {
+    if spreads.len() < ROADS_MIN {
         return;
     }
     spreads.sort_unstable();
@@ -156,7 +212,7 @@ fn temper(cases: &mut [Case], tolerance: Option<Tolerance>) {
 }
 
 /// With fewer roads to compare, each stands for itself.
-const SPREADS_MIN: usize = 8;
+const ROADS_MIN: usize = 8;
 
 fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
     let (params, kind) = (state.params(), item.kind);
@@ -203,8 +259,7 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
     voices.extend(silent.iter().map(|silent| silent.voice));
     truth::cap_weights(&mut voices);
     anchor::weigh(&mut voices, &readings, params.tolerance(kind));
-    // Of a road that was never published, nothing is known before.
-    let prior_weight = road.map_or(0, |_| params.prior_weight.into());
+    let prior_weight = prior_weight(params, road);
     let truth = if kind.is_category() {
         Truth::of_codes(&voices, (before, prior_weight))
     } else {
@@ -219,12 +274,11 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
     };
     let spread = outcome.map_or(0, |outcome| truth::spread(distances(kind, &voices, outcome)));
     let tolerance = params.tolerance(kind).map(|tolerance| tolerance.widened(spread));
-    let news = outcome
-        .zip(sightings.first())
-        .map(|(outcome, first)| News::of(tolerance, outcome.word, known(kind, before, first)));
     Case {
         item,
-        news,
+        news: None,
+        tidings: None,
+        guessed: None,
         road,
         before,
         class: params.class(kind, usual),
@@ -248,13 +302,9 @@ fn word(kind: Kind, before: i64, sighting: &Sighting) -> i64 {
     }
 }
 
-/// What was published when a word was heard; for numbers, as words are, as a difference from `before`.
-fn known(kind: Kind, before: i64, sighting: &Sighting) -> i64 {
-    if kind.is_category() {
-        sighting.known()
-    } else {
-        sighting.known() - before
-    }
+/// What was known before weighs; of a road that was never published, nothing was.
+fn prior_weight(params: &Params, road: Option<Road>) -> u64 {
+    road.map_or(0, |_| params.prior_weight.into())
 }
 
 /// A vehicle's record with what the open epoch has shown so far: who begins to lie is heard less from the next slot
@@ -363,7 +413,7 @@ fn line(
     (need, share): (u64, u64),
 ) -> Line {
     let (params, kind) = (state.params(), case.item.kind);
-    let known = known(kind, case.before, sighting);
+    let known = case.known(sighting);
     let judged = others.map_or(Quality::default(), |others| {
         let news = News::of(case.tolerance, voice.word, known);
         let anywhere = match kind {
@@ -371,7 +421,18 @@ fn line(
             Kind::Hazard => 0,
             _ => settled.anywhere(case.tolerance, case.class, news, case.news),
         };
-        score::quality(params, case.tolerance, (voice.word, known), others, anywhere)
+        let theirs = case
+            .tidings
+            .as_ref()
+            .and_then(|tidings| tidings.without(voice.group));
+        let theirs = theirs.map(|theirs| News::Number(theirs.word));
+        score::quality(
+            params,
+            case.tolerance,
+            (voice.word, known),
+            (others, theirs),
+            anywhere,
+        )
     });
     Line {
         epoch: state.epoch_of_slot(case.item.slot),
@@ -465,5 +526,57 @@ fn forget(state: &mut State, kind: Kind, slot: Slot) {
     let spots: Vec<Spot> = state.open.sightings.range(range).map(|(spot, _)| *spot).collect();
     for spot in spots {
         state.open.sightings.remove(&spot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use milepost_wire::Output;
+
+    use crate::State;
+    use crate::testing::{Town, cell, seen, speed};
+
+    /// The quality of each word of a first slot, where two vehicles are on each road and drive so fast (cm/s).
+    fn qualities(speeds: &[i64]) -> Vec<i32> {
+        let town = Town::new(2 * speeds.len() as u64);
+        let mut state = State::genesis(&town.genesis);
+        let at = town.at(10_000);
+        let reports: Vec<_> = (0..2 * speeds.len())
+            .map(|vehicle| {
+                let road = vehicle / 2;
+                town.report(vehicle, 0, at, vec![seen(cell(road), 0, speed(speeds[road]))])
+            })
+            .collect();
+        town.block(&mut state, at, &reports);
+        let settled = town.block(&mut state, town.at(400_000), &[]);
+        let quality = |road: usize| {
+            let scores = settled.iter().find_map(|output| match output {
+                Output::Score(score) if score.item.cell == cell(road) => Some(score.quality),
+                _ => None,
+            });
+            scores.expect("every road was judged")
+        };
+        (0..speeds.len()).map(quality).collect()
+    }
+
+    #[test]
+    fn where_nothing_is_known_yet_news_is_what_differs_from_the_other_roads() {
+        let mut speeds = [2_000; 12];
+        speeds[7] = 800;
+        for (road, quality) in qualities(&speeds).into_iter().enumerate() {
+            assert_eq!(quality > 0, road == 7, "road {road}: {quality}");
+        }
+    }
+
+    #[test]
+    fn of_few_roads_nothing_is_guessed() {
+        // Four roads as the rules' default has it, and one that is not.
+        let default = i64::from(crate::Params::default().speed_default_cm_s);
+        let qualities = qualities(&[default, default, default, default, 800]);
+        assert!(
+            qualities[..4].iter().all(|quality| *quality <= 0),
+            "{qualities:?}"
+        );
+        assert!(qualities[4] > 0, "{qualities:?}");
     }
 }

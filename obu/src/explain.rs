@@ -178,7 +178,7 @@ impl fmt::Display for Explanation {
             Some(payment) => {
                 writeln!(
                     f,
-                    "points {} + debt {}, times reputation {} to the fourth ({}): useful {}",
+                    "points {} + debt {}, times reputation {} ({}): useful {}",
                     decimal(payment.points),
                     decimal(payment.debt),
                     decimal(payment.reputation),
