@@ -56,10 +56,12 @@ async fn on_secured_links_vehicles_report_and_strangers_get_no_link() {
     );
 
     let known = TlsFiles::in_folder(&consortium.net().join("vehicles/tls"));
-    assert!(
-        links(&endpoint, Some(&known)).await,
-        "a certificate of the consortium's"
-    );
+    let mut linked = false;
+    // A busy machine may take longer than one attempt waits.
+    for _ in 0..10 {
+        linked = linked || links(&endpoint, Some(&known)).await;
+    }
+    assert!(linked, "a certificate of the consortium's");
     consortium.stop_all();
 }
 
