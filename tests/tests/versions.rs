@@ -94,6 +94,7 @@ async fn a_unit_of_another_version_is_told_and_not_heard() {
             .metric(0, "milepost_peers_other_protocol")
             .filter(|count| *count == 0)
     });
+    consortium.reach(3, height + 3, WAIT_MAX);
     consortium.agree(consortium.all());
     consortium.stop_all();
 }
