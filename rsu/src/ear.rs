@@ -76,7 +76,7 @@ impl Default for Limits {
 }
 
 /// A report that is in none of so many blocks since it was heard is lost.
-pub const LOST_AFTER: u64 = 32;
+pub const LOST_AFTER: u64 = 12;
 
 /// How far apart the numbers of reports may be that a vehicle sends or sends again within a while.
 const NEAR: u64 = 4_096;

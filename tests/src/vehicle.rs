@@ -146,7 +146,8 @@ impl Drive {
     }
 
     /// Waits for its end; all that it sent must be final. A receipt that says a report was heard before says so, too: the
-    /// ledger has it, by another unit's batch, whose receipt the vehicle missed.
+    /// ledger has it, by another unit's batch, whose receipt the vehicle missed. So does one that says a report brings
+    /// nothing new: the unit that heard it was killed, and it came too late when it was sent again.
     ///
     /// # Panics
     ///
@@ -155,7 +156,8 @@ impl Drive {
         let summary = self.finish(limit);
         assert!(summary["sent"].as_u64() > Some(0), "nothing was said: {summary}");
         let count = |path: &str| summary.pointer(path).and_then(Value::as_u64).unwrap_or(0);
-        let on_the_ledger = count("/final") + count("/outcomes/heard_before");
+        let late = count("/outcomes/heard_before") + count("/outcomes/nothing_new");
+        let on_the_ledger = count("/final") + late;
         assert_eq!(on_the_ledger, count("/sent"), "a report was lost: {summary}");
         let left = (&summary["waiting"], &summary["lost"]);
         assert_eq!(left, (&0.into(), &0.into()), "{summary}");
