@@ -23,7 +23,6 @@ use milepost_wire::{
 };
 use tokio::time::{Instant, timeout_at};
 use zenoh::Session;
-use zenoh::query::{ConsolidationMode, QueryTarget};
 
 use crate::clock::wall;
 use crate::config::Config;
@@ -289,12 +288,7 @@ impl Asker {
         let mut deadline = Instant::now() + self.wait;
         let (mut accepted, mut refused) = (false, Vec::new());
         while !accepted && Instant::now() < deadline {
-            let get = self
-                .session
-                .get(asked.as_str())
-                .target(QueryTarget::All)
-                .consolidation(ConsolidationMode::None)
-                .timeout(deadline - Instant::now());
+            let get = net::ask_all(&self.session, asked.clone(), deadline - Instant::now());
             let replies = get.await.map_err(NetError::zenoh("ask"))?;
             let mut until = deadline;
             for _ in 0..REPLIES_MAX {
@@ -381,12 +375,7 @@ impl Asker {
 
     /// What the units give as the light block at a height.
     async fn light_blocks(&self, height: Height) -> Result<Vec<Result<LightBlock, String>>, AskError> {
-        let get = self
-            .session
-            .get(topic::ask_light(&self.chain, height))
-            .target(QueryTarget::All)
-            .consolidation(ConsolidationMode::None)
-            .timeout(self.wait);
+        let get = net::ask_all(&self.session, topic::ask_light(&self.chain, height), self.wait);
         let replies = get.await.map_err(NetError::zenoh("ask"))?;
         let deadline = Instant::now() + self.wait;
         let (mut until, mut blocks) = (deadline, Vec::new());

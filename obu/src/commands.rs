@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use milepost_obu::ask::{Area, AskError, Asker};
 use milepost_obu::clock::wall;
+use milepost_obu::light::Proved;
 use milepost_obu::replay::{self, Choice};
+use milepost_obu::wallet::Overdrawn;
 use milepost_obu::{Config, key_file, run, wallet};
 use milepost_wire::link::TlsFiles;
 use milepost_wire::output::Estimate;
@@ -362,27 +364,9 @@ async fn transfer(
     wait: bool,
     json: bool,
 ) -> Result<(), Failure> {
-    let Identity {
-        config,
-        key,
-        consortium,
-    } = identity;
-    let chain = consortium.chain.clone();
-    let mut asker = Asker::open(&config, &consortium).await?;
-    let sent = async {
-        let account = asker.account(key.address()).await?;
-        let transaction = wallet::transfer(&key, &chain, &account, to, amount)?;
-        asker.send(&transaction).await?;
-        let executed = match wait {
-            true => Some(executed(&mut asker, key.address(), &transaction).await?),
-            false => None,
-        };
-        Ok::<_, anyhow::Error>((transaction.message.nonce, account.value, executed))
-    }
-    .await;
-    asker.close().await;
-    let (nonce, before, after) = sent?;
-    let left = after.unwrap_or(before).balance;
+    let (key, chain) = (&identity.key, &identity.consortium.chain);
+    let transfer = |account: &_| wallet::transfer(key, chain, account, to, amount);
+    let Sent { nonce, balance } = send(&identity, wait, transfer).await?;
     if json {
         return say(json!({
             "verified": true,
@@ -390,15 +374,15 @@ async fn transfer(
             "to": to,
             "amount": amount,
             "nonce": nonce,
-            "executed": after.is_some(),
-            "balance": left,
+            "executed": wait,
+            "balance": balance,
         }));
     }
-    match after {
-        Some(_) => say(format_args!(
-            "sent {amount} tokens to {to}; {left} are left (verified: true)"
+    match wait {
+        true => say(format_args!(
+            "sent {amount} tokens to {to}; {balance} are left (verified: true)"
         )),
-        None => say(format_args!(
+        false => say(format_args!(
             "asked for {amount} tokens to go to {to}, as transaction {nonce}; `--wait` tells when it is done"
         )),
     }
@@ -411,22 +395,10 @@ async fn ask_for(
     done: &str,
     json: bool,
 ) -> Result<(), Failure> {
-    let Identity {
-        config,
-        key,
-        consortium,
-    } = identity;
-    let (chain, vehicle) = (consortium.chain.clone(), key.key_id());
-    let mut asker = Asker::open(&config, &consortium).await?;
-    let asked = async {
-        let account = asker.account(key.address()).await?;
-        let transaction = wallet::request(&key, &chain, &account, action(vehicle));
-        asker.send(&transaction).await?;
-        executed(&mut asker, key.address(), &transaction).await
-    }
-    .await;
-    asker.close().await;
-    let balance = asked?.balance;
+    let (key, chain) = (&identity.key, &identity.consortium.chain);
+    let vehicle = key.key_id();
+    let request = |account: &_| Ok(wallet::request(key, chain, account, action(vehicle)));
+    let Sent { balance, .. } = send(&identity, true, request).await?;
     if json {
         return say(json!({
             "verified": true,
@@ -438,6 +410,39 @@ async fn ask_for(
     say(format_args!(
         "{done}: vehicle {vehicle}; {balance} tokens are left (verified: true)"
     ))
+}
+
+/// A transaction under way, or done.
+struct Sent {
+    nonce: u64,
+    /// What the sender held before it, or holds after it where that was waited for.
+    balance: Amount,
+}
+
+/// Sends what `sign` makes of the sender's account, and waits until it is done where that is wanted.
+async fn send(
+    identity: &Identity,
+    wait: bool,
+    sign: impl FnOnce(&Proved<Account>) -> Result<SignedTransaction, Overdrawn>,
+) -> Result<Sent, Failure> {
+    let sender = identity.key.address();
+    let mut asker = Asker::open(&identity.config, &identity.consortium).await?;
+    let sent = async {
+        let account = asker.account(sender).await?;
+        let transaction = sign(&account)?;
+        asker.send(&transaction).await?;
+        let account = match wait {
+            true => executed(&mut asker, sender, &transaction).await?,
+            false => account.value,
+        };
+        Ok::<_, anyhow::Error>(Sent {
+            nonce: transaction.message.nonce,
+            balance: account.balance,
+        })
+    }
+    .await;
+    asker.close().await;
+    Ok(sent?)
 }
 
 /// Sends the transaction again and again until the proved nonce is beyond its own.

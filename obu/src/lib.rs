@@ -6,7 +6,7 @@
 //! | question | module |
 //! |---|---|
 //! | what does a vehicle do next | [`vehicle`], with [`bundle`] and [`outbox`] |
-//! | what must it not forget | [`journal`], [`key_file`], [`trusted`] |
+//! | what must it not forget | [`journal`], [`key_file`], [`trusted`]; files by `durable` |
 //! | which blocks were agreed on | [`heads`], with [`milepost_wire::light`] |
 //! | what does the ledger say | [`light`], [`explain`] |
 //! | how does it spend | [`wallet`] |
@@ -18,6 +18,7 @@ pub mod ask;
 pub mod bundle;
 pub mod clock;
 pub mod config;
+mod durable;
 pub mod explain;
 pub mod finality;
 pub mod heads;

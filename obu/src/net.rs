@@ -14,7 +14,10 @@ use std::time::Duration;
 use milepost_wire::link::TlsFiles;
 use milepost_wire::{ChainId, SignedTransaction, encode, topic};
 use tokio::sync::oneshot;
+use zenoh::handlers::DefaultHandler;
 use zenoh::qos::{CongestionControl, Priority};
+use zenoh::query::{ConsolidationMode, QueryTarget};
+use zenoh::session::SessionGetBuilder;
 use zenoh::{Session, Wait};
 
 /// A round of attempts that reached nobody is followed by the next after so long.
@@ -140,6 +143,19 @@ pub async fn open(settings: zenoh::Config) -> Result<Session, NetError> {
 /// Whether any roadside unit is in reach.
 pub async fn is_linked(session: &Session) -> bool {
     session.info().routers_zid().await.next().is_some()
+}
+
+/// A question to all units; each answers for itself.
+pub fn ask_all(
+    session: &Session,
+    topic: String,
+    wait: Duration,
+) -> SessionGetBuilder<'_, 'static, DefaultHandler> {
+    session
+        .get(topic)
+        .target(QueryTarget::All)
+        .consolidation(ConsolidationMode::None)
+        .timeout(wait)
 }
 
 /// Puts a report: at once or not at all.

@@ -22,7 +22,6 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use zenoh::Session;
-use zenoh::query::{ConsolidationMode, QueryTarget};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -401,11 +400,7 @@ async fn ask_light(
         Ok(sample) => hear::<LightBlock>(sample, &heard, Input::Light),
         Err(error) => tracing::debug!("no light block: {error:?}"),
     };
-    session
-        .get(topic::ask_light(chain, height))
-        .target(QueryTarget::All)
-        .consolidation(ConsolidationMode::None)
-        .timeout(ANSWER_MAX)
+    net::ask_all(session, topic::ask_light(chain, height), ANSWER_MAX)
         .callback(callback)
         .await
         .map_err(NetError::zenoh("ask for a light block"))

@@ -8,14 +8,16 @@
 //! Several programs of one vehicle may use it at once. Each of them only ever writes what it believed itself, so whose
 //! write is the last does not matter.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use milepost_wire::codec::{decode_within, encode};
 use milepost_wire::light::{Bounds, LightBlock, LightClient, LightError};
 use milepost_wire::{ChainId, Consortium, Hash, Height, Message, Timestamp};
 use wincode::{SchemaRead, SchemaWrite};
+
+use crate::durable;
 
 const MARK: [u8; 4] = *b"mpt1";
 /// Mark and hash.
@@ -153,7 +155,11 @@ impl TrustFile {
             block: light.newest_block().cloned(),
         });
         let bytes = [&MARK[..], &Hash::of("trusted", &[&kept]).0, &kept].concat();
-        replace(&self.path, &bytes).map_err(|source| failed(&self.path, source))
+        let mut beside = self.path.clone().into_os_string();
+        // Another program of this vehicle may be writing too.
+        beside.push(format!(".{}.new", std::process::id()));
+        let written = durable::replace(&self.path, Path::new(&beside), &bytes);
+        written.map(drop).map_err(|source| failed(&self.path, source))
     }
 }
 
@@ -173,24 +179,6 @@ fn read(bytes: &[u8]) -> Result<Kept, String> {
         return Err("its hash is another".into());
     }
     decode_within(kept, "trusted block", KEPT_LEN_MAX).map_err(|error| error.to_string())
-}
-
-/// Puts a file into another's place: after a crash, it is the one or the other.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    // Another program of this vehicle may be writing too.
-    name.push(format!(".{}.new", std::process::id()));
-    let beside = path.with_file_name(name);
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    #[cfg(unix)]
-    {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use milepost_wire::{ChainId, Hash, KeyId, Message, Sequence, SignedReport, encod
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::{Journal, Resumed};
+use crate::durable;
 use crate::outbox::{Change, Kept};
 
 /// How many sequence numbers are reserved at once.
@@ -360,22 +361,9 @@ fn write_anew(
         bytes.extend(frame);
         moved.insert(*sequence, start..bytes.len() as u64);
     }
-    let beside = with_suffix(path, ".new");
-    let mut file = File::create(&beside)?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    sync_folder(path)?;
+    let file = durable::replace(path, &with_suffix(path, ".new"), &bytes)?;
     // The handle still writes at the end of what is now the outbox.
     Ok((file, moved, bytes.len() as u64))
-}
-
-/// A rename outlives a power cut once its folder is synced.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => File::open(".")?.sync_all(),
-    }
 }
 
 fn lock(path: &Path) -> Result<File, JournalError> {
