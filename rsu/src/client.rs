@@ -1,12 +1,14 @@
 //! How does a command ask a running unit?
 //!
-//! Over its HTTP API, signing what is asked where there is a key to sign with. Its answers are that unit's word: a command asks the operator's own.
+//! Over its HTTP API, signing what is asked where there is a key to sign with. Its answers are that unit's word: a command
+//! asks the operator's own.
 
 use std::time::Duration;
 
 use milepost_wire::question::Question;
 use milepost_wire::{ChainId, SecretKey};
 use serde_json::Value;
+use ureq::RequestBuilder;
 
 use crate::clock;
 
@@ -77,10 +79,7 @@ impl Client {
     /// [`AskError`].
     pub fn get(&self, path: &str) -> Result<Value, AskError> {
         let url = url(&self.api, path);
-        let mut request = agent(ANSWER_MAX).get(&url);
-        if let Some(signature) = self.signature("GET", path) {
-            request = request.header("Authorization", signature);
-        }
+        let request = self.signed(agent(ANSWER_MAX).get(&url), "GET", path);
         read(url, request.call())
     }
 
@@ -91,17 +90,19 @@ impl Client {
     /// [`AskError`].
     pub fn post(&self, path: &str, body: &str, limit: Duration) -> Result<Value, AskError> {
         let url = url(&self.api, path);
-        let mut request = agent(limit).post(&url);
-        if let Some(signature) = self.signature("POST", path) {
-            request = request.header("Authorization", signature);
-        }
+        let request = self.signed(agent(limit).post(&url), "POST", path);
         read(url, request.send(body))
     }
 
-    fn signature(&self, method: &str, path: &str) -> Option<String> {
-        let (key, chain) = self.reader.as_ref()?;
+    fn signed<B>(&self, request: RequestBuilder<B>, method: &str, path: &str) -> RequestBuilder<B> {
+        let Some((key, chain)) = &self.reader else {
+            return request;
+        };
         let asked = format!("{method} {path}");
-        Some(Question::authorization(key, chain, &asked, clock::wall()))
+        request.header(
+            "Authorization",
+            Question::authorization(key, chain, &asked, clock::wall()),
+        )
     }
 }
 

@@ -11,8 +11,7 @@
 //! The rate limit stands behind the cheap stages and before the costly one: it bounds what is spent on
 //! signatures in one vehicle's name. A resent report costs a look-up and none of the sender's share, whether it is on
 //! the ledger already or on its way; one that is in none of the next [`LOST_AFTER`] blocks was lost on its way, and is
-//! heard anew. Somebody
-//! who signs nothing must not use up a vehicle's share: once the vehicle was heard, numbers far from its last
+//! heard anew. Somebody who signs nothing must not use up a vehicle's share: once the vehicle was heard, numbers far from its last
 //! verified one go by a small share of their own. Who forges must guess the number, for vehicles do not hear one
 //! another's reports on secured links. Before a vehicle's very first report a forger can still delay it.
 //!
@@ -77,6 +76,11 @@ impl Default for Limits {
 
 /// A report that is in none of so many blocks since it was heard is lost.
 pub const LOST_AFTER: u64 = 12;
+
+/// Whether a report that was on its way at block `since`, and is in none up to `newest`, is lost.
+pub(crate) const fn is_lost(since: Height, newest: Height) -> bool {
+    newest.0.saturating_sub(since.0) >= LOST_AFTER
+}
 
 /// How far apart the numbers of reports may be that a vehicle sends or sends again within a while.
 const NEAR: u64 = 4_096;
@@ -258,19 +262,13 @@ impl Ear {
 
     /// Notes that the ledger has dealt with a report, whoever heard it. The first block that did counts.
     pub fn settle(&mut self, vehicle: KeyId, sequence: Sequence, height: Height) {
-        match self.heard.touch(&(vehicle, sequence)) {
-            Some(heard) => heard.settled = Some(heard.settled.map_or(height, |at| at.min(height))),
-            None => {
-                let settled = Some(height);
-                self.heard.insert(
-                    (vehicle, sequence),
-                    Heard {
-                        since: height,
-                        settled,
-                    },
-                );
-            }
+        let name = (vehicle, sequence);
+        if let Some(heard) = self.heard.touch(&name) {
+            heard.settled = Some(heard.settled.map_or(height, |at| at.min(height)));
+            return;
         }
+        let (since, settled) = (height, Some(height));
+        self.heard.insert(name, Heard { since, settled });
     }
 
     /// # Errors
@@ -278,13 +276,11 @@ impl Ear {
     /// [`Refusal::HeardBefore`] where a report was, and was not lost since.
     fn is_new(&self, vehicle: KeyId, sequence: Sequence) -> Result<(), Refusal> {
         match self.heard.get(&(vehicle, sequence)) {
-            Some(heard)
-                if heard.settled.is_some() || self.height.0.saturating_sub(heard.since.0) < LOST_AFTER =>
-            {
+            Some(Heard { settled, since }) if settled.is_some() || !is_lost(*since, self.height) => {
                 Err(Refusal::HeardBefore {
                     vehicle,
                     sequence,
-                    settled: heard.settled,
+                    settled: *settled,
                 })
             }
             _ => Ok(()),

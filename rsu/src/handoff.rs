@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use milepost_wire::{Address, Hash, Height, KeyId, Report, Sequence, Verified};
 use serde::{Deserialize, Serialize};
 
-use crate::ear::LOST_AFTER;
+use crate::ear::is_lost;
 use crate::recent::Recent;
 
 /// How long to wait for the others.
@@ -105,11 +105,11 @@ impl Handoff {
         self.taken.insert((vehicle, sequence), self.height);
     }
 
-    /// Whether somebody's batch, or a block, has the report, for the last [`LOST_AFTER`] blocks: a batch may be lost.
+    /// Whether somebody's batch, or a block, has the report, and has it still: a batch may be lost.
     pub fn is_taken(&self, vehicle: KeyId, sequence: Sequence) -> bool {
         self.taken
             .get(&(vehicle, sequence))
-            .is_some_and(|since| self.height.0.saturating_sub(since.0) < LOST_AFTER)
+            .is_some_and(|since| !is_lost(*since, self.height))
     }
 
     /// The reports that waited long enough, and that nobody took.

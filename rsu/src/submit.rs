@@ -113,10 +113,7 @@ impl Signer {
     /// [`SubmitError::Home`].
     pub fn of(home: &Home, api: Option<String>) -> Result<Self, SubmitError> {
         let genesis = home.genesis()?;
-        let api = match api {
-            Some(api) => api,
-            None => local(&home.config()?.api),
-        };
+        let api = api_of(home, api)?;
         let key = home.key()?;
         Ok(Self {
             client: Client::signing(api, key.clone(), genesis.chain.clone()),
@@ -274,8 +271,20 @@ impl Signer {
     }
 }
 
+/// The API that is `given`, or else the one that the settings in `home` name.
+///
+/// # Errors
+///
+/// [`HomeError`].
+pub fn api_of(home: &Home, given: Option<String>) -> Result<String, HomeError> {
+    Ok(match given {
+        Some(api) => api,
+        None => local(&home.config()?.api),
+    })
+}
+
 /// Where a unit's API is reached from its own machine.
-pub fn local(api: &std::net::SocketAddr) -> String {
+fn local(api: &std::net::SocketAddr) -> String {
     match (api.ip().is_unspecified(), api.is_ipv4()) {
         (true, true) => format!("http://127.0.0.1:{}", api.port()),
         (true, false) => format!("http://[::1]:{}", api.port()),

@@ -291,10 +291,9 @@ impl Unit {
         let mut outputs = Vec::new();
         let mut told = BTreeSet::new();
         for (vehicle, height) in wanted {
-            let lately = |at_ms: &u64| now.mono_ms < at_ms.saturating_add(AGAIN_EVERY_MS);
-            if self.told_again.get(&vehicle).is_none_or(|at_ms| !lately(at_ms))
-                && self.again.take(now.mono_ms, AGAIN)
-            {
+            let told_at = self.told_again.get(&vehicle);
+            let lately = told_at.is_some_and(|at_ms| now.mono_ms < at_ms.saturating_add(AGAIN_EVERY_MS));
+            if !lately && self.again.take(now.mono_ms, AGAIN) {
                 told.insert(vehicle);
                 outputs.push(Output::Again(vehicle, height));
             }
@@ -408,8 +407,8 @@ mod tests {
     use super::*;
     use crate::samples::{self, Ledger, NOW};
     use milepost_node::store::Memory;
+    use milepost_wire::encode;
     use milepost_wire::output::Outcome;
-    use milepost_wire::{Height, Output as BlockOutput, encode};
 
     fn at(mono_ms: u64) -> Now {
         Now {

@@ -32,16 +32,16 @@ impl Ask {
             let api = self.api.as_deref().unwrap_or("http://127.0.0.1:8080");
             return Ok(Client::anonymous(api));
         };
-        let api = match &self.api {
-            Some(api) => api.clone(),
-            None => submit::local(&home.config()?.api),
-        };
+        let api = submit::api_of(&home, self.api.clone())?;
         Ok(Client::signing(api, home.key()?, home.genesis()?.chain))
     }
 
     /// Asks, and writes the answer as it is or as `describe` does.
     fn answer(&self, path: &str, describe: impl FnOnce(Value) -> anyhow::Result<String>) -> Outcome {
-        let answer = self.client()?.get(path)?;
+        self.print(self.client()?.get(path)?, describe)
+    }
+
+    fn print(&self, answer: Value, describe: impl FnOnce(Value) -> anyhow::Result<String>) -> Outcome {
         let text = match self.json {
             true => answer.to_string(),
             false => describe(answer)?,
@@ -57,8 +57,9 @@ impl Ask {
     }
 
     pub(crate) fn status(&self) -> Outcome {
-        self.answer("/v1/status", |answer| {
-            Ok(status::describe(self.client()?.api(), answer)?)
+        let client = self.client()?;
+        self.print(client.get("/v1/status")?, |answer| {
+            Ok(status::describe(client.api(), answer)?)
         })
     }
 
