@@ -5,8 +5,8 @@
 //! in the store before `handle` returns it. An error is final: whoever gets a [`Fatal`] stops the process, for a
 //! member in doubt must not speak.
 //!
-//! A height goes like this. Between heights the node rests, until there is something to decide, a heartbeat is
-//! due, or another member has begun. Then it starts the engine. When it is its turn it builds a block from its
+//! A height goes like this. Between heights the node rests, until there is something to decide and others had a moment to
+//! join it, a heartbeat is due, or another member has begun. Then it starts the engine. When it is its turn it builds a block from its
 //! pool; otherwise it waits for a signed proposal, for the body that the proposal names, and for the batches
 //! that the body names, fetching what does not come; then it executes the block and tells the engine whether it
 //! is valid. A body that no signed proposal named is held, a few at a time, and never reaches the engine. When
@@ -184,6 +184,8 @@ struct Deciding {
 struct Resting {
     earliest: u64,
     heartbeat: u64,
+    /// Since when there is something to decide.
+    filled: Option<u64>,
 }
 
 /// One member.
@@ -431,10 +433,16 @@ impl<S: Store> Node<S> {
 
     /// What follows at the end of every step, whatever the input was.
     fn finish_step(&mut self) -> Result<(), Fatal> {
-        if let Some(resting) = self.resting
-            && self.now.mono_ms >= self.start_at(resting)
-        {
-            self.start()?;
+        let is_filled = self.resting.is_some() && self.pool.has_content(self.members());
+        if let Some(resting) = &mut self.resting {
+            resting.filled = resting.filled.filter(|_| is_filled);
+            if is_filled {
+                resting.filled.get_or_insert(self.now.mono_ms);
+            }
+            let resting = *resting;
+            if self.now.mono_ms >= self.start_at(resting) {
+                self.start()?;
+            }
         }
         self.send_acks();
         self.fetch_missing();
@@ -448,13 +456,19 @@ impl<S: Store> Node<S> {
         self.resting = Some(Resting {
             earliest,
             heartbeat: self.now.mono_ms + self.settings.heartbeat_ms,
+            filled: None,
         });
     }
 
     /// When the next height starts, as things stand.
     fn start_at(&self, resting: Resting) -> u64 {
-        if self.pool.has_content(self.members()) || !self.early.is_empty() || self.has_evidence() {
+        if !self.early.is_empty() || self.has_evidence() {
             return resting.earliest;
+        }
+        if let Some(since) = resting.filled {
+            return resting
+                .earliest
+                .max(since.saturating_add(self.settings.gather_ms));
         }
         let due = self
             .ledger()

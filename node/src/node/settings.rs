@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// The least time between two blocks, in milliseconds.
     pub block_interval_ms: u64,
+    /// After the first batch or transaction that a quiet ledger has to decide, others may join it for so many milliseconds:
+    /// whatever comes a moment after a block was begun waits for a whole interval.
+    pub gather_ms: u64,
     /// Without anything to decide, a block is made after so many milliseconds: quiet roads wear out no flash.
     pub heartbeat_ms: u64,
     /// A block whose time is further ahead of one's own clock than so many milliseconds waits.
@@ -35,6 +38,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             block_interval_ms: 500,
+            gather_ms: 50,
             heartbeat_ms: 10_000,
             drift_ms: 2_000,
             propose_ms: 1_000,
