@@ -58,6 +58,8 @@ struct Cluster {
     batches: u64,
     /// Somebody changes the contents of every block that is proposed, or fetched, and is faster than the proposer.
     changes_bodies: bool,
+    /// How long a member that starts from now on lets others join what a quiet ledger has to decide.
+    gather_ms: u64,
     /// Each proposal is lost the first time that it is said, to everybody; here is what was.
     lost_at_first: Option<BTreeSet<(Height, u32)>>,
     /// This member prevotes twice in every round, and tells everybody both.
@@ -129,6 +131,7 @@ impl Cluster {
             blocks: BTreeMap::new(),
             batches: 0,
             changes_bodies: false,
+            gather_ms: Settings::default().gather_ms,
             lost_at_first: None,
             liar: None,
             asked: BTreeMap::new(),
@@ -149,6 +152,7 @@ impl Cluster {
     fn boot(&mut self, index: usize) {
         let settings = Settings {
             heartbeat_ms: 3_000,
+            gather_ms: self.gather_ms,
             ..Settings::default()
         };
         let (key, store) = (self.keys[index].clone(), self.stores[index].clone());
@@ -500,6 +504,68 @@ impl Cluster {
     }
 }
 
+/// What the others decided on as the next block of a member, with the member's quorum of signatures over `header`'s changes.
+fn decided(cluster: &Cluster, height: Height, change: impl Fn(&mut milepost_wire::Header)) -> Input {
+    let Some(Input::Block {
+        mut block, batches, ..
+    }) = cluster.answer(0, Want::Block(height))
+    else {
+        panic!("member 0 has it");
+    };
+    change(&mut block.header);
+    let hash = block.hash();
+    let chain = &cluster.genesis.chain;
+    let signed = |key: &SecretKey| {
+        let voter = key.address();
+        let digest = vote::digest(chain, Step::Precommit, height, 0, Some(hash), voter);
+        (voter, Signature::sign(key, &digest))
+    };
+    let mut signatures: Vec<_> = cluster.keys.iter().map(signed).collect();
+    signatures.sort();
+    let certificate = milepost_wire::Certificate {
+        height,
+        round: 0,
+        block: hash,
+        signatures,
+    };
+    Input::Block {
+        block,
+        certificate,
+        batches,
+    }
+}
+
+/// The others run other rules: their state after a block is not what this member reckons.
+#[test]
+fn a_member_whose_rules_are_not_the_quorums_stops_and_keeps_nothing_of_their_block() {
+    let mut cluster = Cluster::new(3, 4);
+    cluster.report(0, 0);
+    cluster.run_until(5_000);
+    cluster.crash(3);
+    cluster.report(1, 1);
+    cluster.run_until(10_000);
+    cluster.queue.clear();
+    cluster.events.clear();
+    cluster.boot(3);
+    let next = Height(cluster.heights()[3] + 1);
+    assert!(next.0 <= cluster.heights()[0]);
+
+    let theirs = decided(&cluster, next, |header| header.state_root = Hash([7; 32]));
+    let stopped = cluster.step(3, theirs).expect_err("it cannot go on");
+    assert!(
+        matches!(&stopped, Fatal::Diverged { height, .. } if *height == next),
+        "{stopped}"
+    );
+    assert!(stopped.to_string().contains("same version of the software"));
+    // With the right version installed it goes on from where it was.
+    cluster.crash(3);
+    cluster.boot(3);
+    assert_eq!(Height(cluster.heights()[3] + 1), next, "nothing of it was kept");
+    let true_one = decided(&cluster, next, |_| {});
+    cluster.step(3, true_one).expect("its own rules say the same");
+    assert_eq!(Height(cluster.heights()[3]), next);
+}
+
 /// The same header over other contents: a block of the same name.
 fn changed(mut block: Block) -> Block {
     let author = block.header.proposer;
@@ -616,6 +682,37 @@ fn reports_are_committed_by_all_and_quiet_roads_make_few_blocks() {
     let (first, rest) = cluster.nodes.split_first().expect("four");
     let root = first.as_ref().expect("up").view().state_root();
     assert!(rest.iter().flatten().all(|node| node.view().state_root() == root));
+}
+
+/// What three members hear within one moment of a quiet night: in how many blocks it is, and how many batches the last has.
+fn blocks_for_one_moment(gather_ms: u64) -> (u64, usize) {
+    let mut cluster = Cluster::new(4, 4);
+    cluster.gather_ms = gather_ms;
+    cluster.delay_ms = (1, 3);
+    for index in 0..4 {
+        cluster.crash(index);
+        cluster.boot(index);
+    }
+    cluster.run_until(10_000);
+    let before = cluster.heights()[0];
+    for member in 0..3 {
+        cluster.report(member, member);
+        cluster.run_until(cluster.now_ms + 15);
+    }
+    cluster.run_until(cluster.now_ms + 700);
+    let view = cluster.nodes[0].as_ref().expect("up").view();
+    let last = view.block().expect("there are some");
+    (view.height().0 - before, last.body.batches.len())
+}
+
+#[test]
+fn what_comes_a_moment_after_the_first_batch_shares_its_block() {
+    assert_eq!(blocks_for_one_moment(50), (1, 3));
+    assert_eq!(
+        blocks_for_one_moment(0),
+        (2, 2),
+        "the others wait for an interval"
+    );
 }
 
 #[test]
