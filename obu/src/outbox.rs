@@ -68,7 +68,15 @@ struct Waiting {
     due_at: Timestamp,
     /// How long to wait after the next time.
     backoff_ms: u64,
+    /// How often it was said to have been heard before.
+    doubts: u8,
 }
+
+/// A report that waits is believed to have been heard before once it was said so often.
+///
+/// Where two units batch a report, one block counts it and a later one says that it was heard before. Who missed the former
+/// may get the latter first; sent again, the report is answered with the former.
+const DOUBTS_MAX: u8 = 3;
 
 impl Outbox {
     /// Nothing waits.
@@ -102,6 +110,7 @@ impl Outbox {
                 sent,
                 due_at,
                 backoff_ms,
+                doubts: 0,
             },
         );
         if self.waiting.len() <= self.limits.len_max.max(1) {
@@ -113,6 +122,15 @@ impl Outbox {
     /// Takes a report out; `false` where it did not wait.
     pub fn forget(&mut self, sequence: Sequence) -> bool {
         self.waiting.remove(&sequence).is_some()
+    }
+
+    /// Notes that a report is said to have been heard before; takes it out once that was said often enough, and says so.
+    pub fn doubt(&mut self, sequence: Sequence) -> bool {
+        let Some(waiting) = self.waiting.get_mut(&sequence) else {
+            return false;
+        };
+        waiting.doubts += 1;
+        waiting.doubts >= DOUBTS_MAX && self.forget(sequence)
     }
 
     /// Makes every report due: a roadside unit is in reach again.

@@ -403,7 +403,15 @@ impl Vehicle {
             sequence,
             outcome,
         } = receipt;
-        if vehicle == self.id && self.outbox.forget(sequence) {
+        if vehicle != self.id {
+            return;
+        }
+        let is_settled = match outcome {
+            // Another block may have counted it.
+            Outcome::HeardBefore => self.outbox.doubt(sequence),
+            _ => self.outbox.forget(sequence),
+        };
+        if is_settled {
             *self.counts.finalised.entry(outcome).or_default() += 1;
             outputs.push(Output::Store(Change::Forget(sequence)));
             outputs.push(Output::Finalised { sequence, outcome });

@@ -187,6 +187,51 @@ fn a_receipt_under_a_certified_head_is_final_in_either_order() {
 }
 
 #[test]
+fn whoever_missed_the_receipt_that_counts_is_not_content_with_heard_before() {
+    let town = Town::new(4);
+    let mut vehicle = linked(&town);
+    let again = |vehicle: KeyId, sequence| {
+        LedgerOutput::Receipt(Receipt {
+            vehicle,
+            sequence: Sequence(sequence),
+            outcome: Outcome::HeardBefore,
+        })
+    };
+    let id = vehicle.id();
+    let (counted, repeated) = ([receipt(id, 0)], [again(id, 0), again(id, 1)]);
+    let heads = [
+        town.head(1, output::root(&counted)),
+        town.head(2, output::root(&repeated)),
+    ];
+    report(&mut vehicle, 0);
+    report(&mut vehicle, 2000);
+    for head in heads {
+        vehicle.handle(at(4000), Input::Head(head));
+    }
+    let tell = |vehicle: &mut Vehicle, height, outputs: &[LedgerOutput]| {
+        finalised(&vehicle.handle(at(4001), Input::Receipt(Town::notice(height, outputs))))
+    };
+    assert_eq!(
+        tell(&mut vehicle, 2, &repeated),
+        [0; 0],
+        "it may have counted before"
+    );
+    assert_eq!(tell(&mut vehicle, 1, &counted), [0]);
+    assert_eq!(tell(&mut vehicle, 2, &repeated), [0; 0]);
+    assert_eq!(
+        tell(&mut vehicle, 2, &repeated),
+        [1],
+        "nobody knows of another block"
+    );
+    assert_eq!(vehicle.waiting(), 0);
+    let finalised = &vehicle.counts().finalised;
+    assert_eq!(
+        (finalised[&Outcome::Counted], finalised[&Outcome::HeardBefore]),
+        (1, 1)
+    );
+}
+
+#[test]
 fn a_forged_receipt_ticks_nothing_off() {
     let town = Town::new(4);
     let mut vehicle = linked(&town);
