@@ -141,6 +141,13 @@ impl State {
         self.sentences.get(member)
     }
 
+    /// Whoever was ever sentenced, and to what last.
+    pub fn sentences(&self) -> impl Iterator<Item = (Address, &Sentence)> {
+        self.sentences
+            .iter()
+            .map(|(member, sentence)| (*member, sentence))
+    }
+
     /// Whether a member lost its vote by a sentence and did not get it back.
     pub fn is_jailed(&self, member: &Address) -> bool {
         self.sentence(member)

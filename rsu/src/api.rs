@@ -11,12 +11,13 @@
 //! | `GET /v1/vehicles/{keyid}` | a vehicle's record |
 //! | `GET /v1/units` | listening units, and for whom they work |
 //! | `GET /v1/explain/{keyid}/{epoch}` | a payment, line by line |
-//! | `GET /v1/members` | who votes, and who will |
+//! | `GET /v1/members` | who votes, who will, and who was sentenced for what it signed |
 //! | `GET /v1/params` | the numbers of the rules, and the access policy |
 //! | `GET /v1/proposals` | what members have proposed, and what is decided and not yet in force |
 //! | `POST /v1/transactions` | takes a signed transaction in hexadecimal, and passes it on to the others: 202 |
 //! | `POST /v1/transactions/check` | says whether it would be done as things stand: 200, or 409 with the reason |
 //! | `GET /v1/reports` | what was heard, and refused, by reason |
+//! | `GET /v1/evidence?vehicle=KEYID&limit=N` | signed reports that cannot be, or are unlikely, newest first; for members alone |
 //! | `GET /v1/finality` | from hearing to commit, in ms |
 //! | `GET /metrics` | Prometheus |
 //! | `GET /healthz` | `ok` while the unit runs |
@@ -26,6 +27,7 @@
 //! [`FEATURES_MAX`] features and [`VEHICLES_MAX`] vehicles in an answer.
 
 mod error;
+mod evidence;
 mod geojson;
 mod governance;
 mod prometheus;
@@ -96,6 +98,7 @@ fn router(served: Arc<Served>) -> Router {
         .route("/v1/transactions", post(transaction))
         .route("/v1/transactions/check", post(check_transaction))
         .route("/v1/reports", get(reports))
+        .route("/v1/evidence", get(evidence::newest))
         .route("/v1/finality", get(finality))
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -876,7 +879,10 @@ mod tests {
         let members = site.get("/v1/members");
         assert_eq!(members["members"][0]["id"], json!(samples::member(0)));
         assert_eq!((&members["quorum"], &members["votes"]), (&json!(1), &json!(true)));
-        assert_eq!(members["next"], Value::Null);
+        assert_eq!(
+            (&members["next"], &members["sentences"]),
+            (&Value::Null, &json!([]))
+        );
         let params = site.get("/v1/params");
         assert_eq!(
             (&params["access"], &params["params"]["slot_ms"]),

@@ -2,6 +2,7 @@
 
 pub(crate) mod ask;
 pub(crate) mod backup;
+pub(crate) mod certificate;
 pub(crate) mod govern;
 pub(crate) mod init;
 pub(crate) mod join;

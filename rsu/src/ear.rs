@@ -5,7 +5,7 @@
 //! sender's rate ([`Ear::admit`]); the signature ([`verify`], on all cores); plausibility ([`Ear::accept`]).
 //!
 //! A report that cannot be true is refused. One that is only unlikely, given what its sender and others said
-//! before, is evidence: it is counted ([`Ear::judge`]) and kept ([`Ear::evidence`]), and passed on to the
+//! before, is evidence: it is counted ([`Ear::judge`]) and kept ([`Ear::take_evidence`]), and passed on to the
 //! ledger, whose scores see more than one unit does; [`Limits::refuse_suspects`] refuses it, too.
 //!
 //! The rate limit stands behind the cheap stages and before the costly one: it bounds what is spent on
@@ -15,7 +15,7 @@
 //! verified one go by a small share of their own. Who forges must guess the number, for vehicles do not hear one
 //! another's reports on secured links. Before a vehicle's very first report a forger can still delay it.
 //!
-//! Memory: two entries of about 200 bytes for each of [`Limits::vehicles_max`], two of 40 bytes for each of
+//! Memory: two entries of about 200 bytes and a report for each of [`Limits::vehicles_max`], two of 40 bytes for each of
 //! [`Limits::recent_max`], and the judge's.
 
 use std::collections::VecDeque;
@@ -185,6 +185,8 @@ pub struct Admitted {
 pub struct Evidence {
     /// What was signed.
     pub report: Verified<Report>,
+    /// The last report of the same vehicle that was passed on, where there was one: the two may prove something together.
+    pub before: Option<Verified<Report>>,
     /// What is wrong with it.
     pub why: Refusal,
 }
@@ -221,7 +223,7 @@ struct Sender {
     odd_bucket: Bucket,
     /// The greatest number with its signature.
     newest: Option<Sequence>,
-    last: Option<Trace>,
+    last: Option<(Trace, Verified<Report>)>,
 }
 
 impl Sender {
@@ -331,8 +333,9 @@ impl Ear {
     pub fn accept(&mut self, now: Now, report: Verified<Report>) -> Result<Verified<Report>, Refusal> {
         let (vehicle, sequence) = (report.vehicle, report.sequence);
         self.is_new(vehicle, sequence)?;
-        let before = self.senders.get(&vehicle).and_then(|sender| sender.last);
-        let trace = match plausibility::check(&report, before, now.wall, &self.limits.plausible) {
+        let before = self.senders.get(&vehicle).and_then(|sender| sender.last.clone());
+        let (trace_before, before) = before.unzip();
+        let trace = match plausibility::check(&report, trace_before, now.wall, &self.limits.plausible) {
             Ok(trace) => trace,
             Err(what) => {
                 let why = Refusal::Implausible {
@@ -340,7 +343,7 @@ impl Ear {
                     sequence,
                     what,
                 };
-                self.keep(report, why.clone());
+                self.keep(report, before, why.clone());
                 return Err(why);
             }
         };
@@ -351,7 +354,7 @@ impl Ear {
         self.heard.insert((vehicle, sequence), heard);
         if let Some(sender) = self.senders.touch(&vehicle) {
             sender.newest = sender.newest.max(Some(sequence));
-            sender.last = Some(trace);
+            sender.last = Some((trace, report.clone()));
         }
         let failed = self.weigh(&report, trace);
         if failed.is_empty() {
@@ -362,23 +365,23 @@ impl Ear {
             sequence,
             failed,
         };
-        self.keep(report.clone(), why.clone());
+        self.keep(report.clone(), before, why.clone());
         if self.limits.refuse_suspects {
             return Err(why);
         }
         Ok(report)
     }
 
-    /// The newest implausible reports, oldest first.
-    pub fn evidence(&self) -> impl ExactSizeIterator<Item = &Evidence> {
-        self.evidence.iter()
+    /// The newest implausible reports since this was last asked, oldest first.
+    pub fn take_evidence(&mut self) -> VecDeque<Evidence> {
+        std::mem::take(&mut self.evidence)
     }
 
-    fn keep(&mut self, report: Verified<Report>, why: Refusal) {
+    fn keep(&mut self, report: Verified<Report>, before: Option<Verified<Report>>, why: Refusal) {
         while self.evidence.len() >= self.limits.evidence_max.max(1) {
             self.evidence.pop_front();
         }
-        self.evidence.push_back(Evidence { report, why });
+        self.evidence.push_back(Evidence { report, before, why });
     }
 
     /// The checks that a possible report fails, given what was said before.
@@ -518,8 +521,9 @@ mod tests {
     }
 
     /// What speaks against the reports that an ear keeps, by name.
-    fn kept(ear: &Ear) -> Vec<&'static str> {
-        ear.evidence().map(|evidence| evidence.why.label()).collect()
+    fn kept(ear: &mut Ear) -> Vec<&'static str> {
+        let evidence = ear.take_evidence();
+        evidence.iter().map(|evidence| evidence.why.label()).collect()
     }
 
     #[test]
@@ -540,7 +544,7 @@ mod tests {
                 })
                 .collect();
             assert_eq!(heard, [None, refuse_suspects.then_some("suspect")]);
-            assert_eq!(kept(&ear), ["suspect"]);
+            assert_eq!(kept(&mut ear), ["suspect"]);
             assert_eq!(ear.judge().count(Check::Contradiction), 1);
         }
     }
@@ -587,7 +591,7 @@ mod tests {
             let _ = hear(&mut ear, AT, &encode(samples::report(nth % 9, nth).signed()));
         }
         assert!(ear.senders.len() <= 4 && ear.heard.len() <= 6);
-        assert_eq!(kept(&ear).len(), 4, "nine vehicles say the same");
+        assert_eq!(kept(&mut ear).len(), 4, "nine vehicles say the same");
     }
 
     proptest! {

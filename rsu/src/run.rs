@@ -159,7 +159,10 @@ pub async fn run(
 
     let (transactions, taken) = mpsc::channel(TRANSACTIONS_MAX);
     let served = Served::new(genesis, me, store, handle.views(), transactions)?;
-    let served = Arc::new(served.over_open_links(open_links));
+    let served = served
+        .over_open_links(open_links)
+        .with_evidence(config.ear.evidence_max);
+    let served = Arc::new(served);
     let (inbox, waiting) = sync_channel(config.inbox_max);
     let (sender, sending) = mpsc::channel(SENDING_MAX);
     let (end, ended) = watch::channel(false);
@@ -340,6 +343,7 @@ impl Core {
         for output in outputs {
             self.carry(output);
         }
+        self.served.keep(self.unit.take_evidence());
         let (counts, queued) = (self.unit.counts().clone(), self.unit.queued());
         self.served.update(|readings| {
             readings.counts = counts;

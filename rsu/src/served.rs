@@ -1,8 +1,9 @@
 //! What does the unit tell whoever asks?
 //!
 //! Everything that the HTTP API and the zenoh queries answer from: the newest ledger, the store, the two
-//! pictures and what was counted. [`crate::run`] keeps it up to date; nothing here waits for anything.
+//! pictures, what was counted, and what speaks against vehicles. [`crate::run`] keeps it up to date; nothing here waits for anything.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use milepost_incentives::Genesis;
@@ -13,9 +14,10 @@ use milepost_node::view::light_block;
 use milepost_wire::light::LightBlock;
 use milepost_wire::output::Estimate;
 use milepost_wire::transaction::Transaction;
-use milepost_wire::{Access, Address, Height, Output, SignedTransaction, Timestamp, Verified};
+use milepost_wire::{Access, Address, Height, KeyId, Output, SignedTransaction, Timestamp, Verified};
 use tokio::sync::{mpsc, watch};
 
+use crate::ear::Evidence;
 use crate::finality::Finality;
 use crate::picture::Picture;
 use crate::slots::Slots;
@@ -39,6 +41,8 @@ pub struct Served {
     settled: Mutex<Picture>,
     live: Mutex<Picture>,
     readings: Mutex<Readings>,
+    evidence: Mutex<VecDeque<Evidence>>,
+    evidence_max: usize,
 }
 
 /// What the running unit shows of itself.
@@ -125,7 +129,15 @@ impl Served {
             settled: Mutex::new(settled),
             live: Mutex::default(),
             readings: Mutex::default(),
+            evidence: Mutex::default(),
+            evidence_max: crate::ear::Limits::default().evidence_max,
         })
+    }
+
+    /// The same, keeping so many implausible reports.
+    #[must_use]
+    pub fn with_evidence(self, evidence_max: usize) -> Self {
+        Self { evidence_max, ..self }
     }
 
     /// The same over links that strangers can have.
@@ -197,6 +209,24 @@ impl Served {
     /// Changes what the running unit shows of itself.
     pub fn update(&self, change: impl FnOnce(&mut Readings)) {
         change(&mut lock(&self.readings));
+    }
+
+    /// Keeps what speaks against vehicles; the oldest leave first.
+    pub fn keep(&self, evidence: VecDeque<Evidence>) {
+        if evidence.is_empty() {
+            return;
+        }
+        let mut kept = lock(&self.evidence);
+        kept.extend(evidence);
+        let excess = kept.len().saturating_sub(self.evidence_max);
+        kept.drain(..excess);
+    }
+
+    /// The newest of what speaks against vehicles, or against one, newest first.
+    pub fn evidence(&self, vehicle: Option<KeyId>, limit: usize) -> Vec<Evidence> {
+        let kept = lock(&self.evidence);
+        let wanted = |evidence: &&Evidence| vehicle.is_none_or(|vehicle| evidence.report.vehicle == vehicle);
+        kept.iter().rev().filter(wanted).take(limit).cloned().collect()
     }
 
     /// Checks a transaction's signature.

@@ -13,7 +13,7 @@
 //! A receipt is told once by whoever batched the report. It may get lost, or its unit may be down by then; so a report
 //! that comes again although the ledger has dealt with it is answered by every unit that hears it, within bounds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use milepost_node::store::{Store, StoreError};
@@ -26,7 +26,7 @@ use milepost_wire::{
 use serde::{Deserialize, Serialize};
 
 use crate::batcher::{self, Batcher};
-use crate::ear::{self, Ear, Refusal};
+use crate::ear::{self, Ear, Evidence, Refusal};
 use crate::finality::{Finality, Stopwatch};
 use crate::handoff::{self, Handoff};
 use crate::live::{self, Live};
@@ -216,6 +216,11 @@ impl Unit {
     /// How long it takes until a report is final.
     pub fn finality(&self) -> Finality {
         self.stopwatch.read()
+    }
+
+    /// Signed reports that cannot be, or are unlikely, since this was last asked; the oldest leave first.
+    pub fn take_evidence(&mut self) -> VecDeque<Evidence> {
+        self.ear.take_evidence()
     }
 
     /// Learns what became of the newest reports from before the unit was started, so that it can tell their vehicles.

@@ -15,6 +15,7 @@ use milepost_wire::{ChainId, SecretKey, Timestamp};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::founding;
 use crate::program::{Program, end_within, kill, signal};
 use crate::turn::Turn;
 use crate::vehicle::Vehicle;
@@ -136,6 +137,60 @@ impl Consortium {
             folder,
             _turn: turn,
         }
+    }
+
+    /// Makes one as operators of real units do, with secured links: `init` at each unit, link certificates by each
+    /// provider's own authority, and `genesis`. No vehicle is enrolled; nobody runs yet. See docs/operations.md.
+    pub fn founded(members: usize) -> Self {
+        let turn = Turn::wait();
+        let folder = tempfile::tempdir().expect("the temporary folder can be written");
+        let base_port = usize::from(free_ports(2 * (members + JOINING_MAX)));
+        let net = folder.path().join("net");
+        let endpoint = |nth: usize| format!("tls/127.0.0.1:{}", base_port + 2 * nth + 1);
+        let api = |nth: usize| format!("127.0.0.1:{}", base_port + 2 * nth);
+        let units: Vec<_> = (0..members).map(|nth| (endpoint(nth), api(nth))).collect();
+        founding::found(folder.path(), &units);
+        let chain = known(&net).chain;
+        let members = (0..members)
+            .map(|nth| Member {
+                chain: chain.clone(),
+                home: net.join(format!("member-{nth}")),
+                log: folder.path().join(format!("member-{nth}.log")),
+                api: format!("http://{}", api(nth)),
+                endpoint: endpoint(nth),
+                environment: Vec::new(),
+                process: None,
+            })
+            .collect();
+        Self {
+            members,
+            base_port,
+            vehicles: 0,
+            tls: true,
+            folder,
+            _turn: turn,
+        }
+    }
+
+    /// Makes a vehicle's key, and has a member enrol it, in a group of its own.
+    pub fn enrol(&mut self, nth: usize) -> Vehicle {
+        let key = self
+            .net()
+            .join(format!("vehicles/vehicle-{:04}.key", self.vehicles));
+        let path = key.to_str().expect("temporary folders have plain names");
+        let made = Program::Obu
+            .run(["keygen", "--json", "--out", path])
+            .ended_with(0)
+            .json();
+        let (key, group) = (
+            made["public_key"].as_str().expect("a key"),
+            self.vehicles.to_string(),
+        );
+        let _ = self
+            .operate(nth, &["vehicle", "enrol", "--key", key, "--group", &group])
+            .ended_with(0);
+        self.vehicles += 1;
+        self.vehicle(self.vehicles - 1)
     }
 
     /// Makes one, and starts all its members.

@@ -12,6 +12,7 @@
 
 mod chain;
 mod consortium;
+mod founding;
 pub mod namespaces;
 mod program;
 mod relay;

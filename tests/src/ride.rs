@@ -81,18 +81,24 @@ impl Ride {
     }
 
     /// The longitude after so many seconds.
-    pub fn lon_at(&self, second: u32) -> f64 {
-        self.lon + self.speed_m_s * f64::from(second) / self.degree_m()
+    pub fn lon_at(&self, second: f64) -> f64 {
+        self.lon + self.speed_m_s * second / self.degree_m()
     }
 
     /// As JSON lines.
     pub fn jsonl(&self, seconds: u32) -> String {
+        self.jsonl_every(1.0, seconds)
+    }
+
+    /// As JSON lines, telling at another pace: vehicles at different paces come together and part again.
+    pub fn jsonl_every(&self, period_s: f64, seconds: u32) -> String {
         let mut lines = String::new();
-        for second in 0..seconds {
-            let (lat, lon, speed) = (self.lat, self.lon_at(second), self.speed_m_s);
+        let times = (0..).map(|nth| f64::from(nth) * period_s);
+        for time in times.take_while(|time| *time < f64::from(seconds)) {
+            let (lat, lon, speed) = (self.lat, self.lon_at(time), self.speed_m_s);
             writeln!(
                 lines,
-                r#"{{"time": {second}.0, "lat": {lat:.7}, "lon": {lon:.7}, "heading": 90.0, "speed_m_s": {speed}}}"#
+                r#"{{"time": {time:.3}, "lat": {lat:.7}, "lon": {lon:.7}, "heading": 90.0, "speed_m_s": {speed}}}"#
             )
             .expect("writing to a string does not fail");
         }
@@ -105,7 +111,7 @@ impl Ride {
         for second in 0..seconds {
             xml += &format!("<timestep time=\"{second}.00\">\n");
             for (nth, ride) in rides.iter().enumerate() {
-                let (lat, lon, speed) = (ride.lat, ride.lon_at(second), ride.speed_m_s);
+                let (lat, lon, speed) = (ride.lat, ride.lon_at(f64::from(second)), ride.speed_m_s);
                 xml += &format!(
                     "<vehicle id=\"v{nth}\" x=\"{lon:.7}\" y=\"{lat:.7}\" angle=\"90\" speed=\"{speed}\" lane=\"road_0\"/>\n"
                 );

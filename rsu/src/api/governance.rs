@@ -1,6 +1,6 @@
 //! What have the members decided, and what is before them?
 //!
-//! Answers from the newest ledger: who votes, who listens for whom, the numbers of the rules, proposals that are open and changes that are
+//! Answers from the newest ledger: who votes, who was sentenced, who listens for whom, the numbers of the rules, proposals that are open and changes that are
 //! decided and not yet in force. Bounded by the ledger's own limits: so many members, so many open proposals each.
 
 use std::sync::Arc;
@@ -33,6 +33,21 @@ pub(super) async fn members(served: State<Arc<Served>>) -> Json<Value> {
     let (view, readings) = (served.view(), served.readings());
     let is_connected = |id| id == served.me || readings.peers.contains(&id);
     let (members, following) = (view.members(), view.ledger().following());
+    let sentences: Vec<Value> = view
+        .state()
+        .sentences()
+        .map(|(id, sentence)| {
+            let member = sentence.jailed.as_ref().or_else(|| members.get(&id));
+            json!({
+                "id": id,
+                "provider": member.map(|member| &member.provider),
+                "times": sentence.times,
+                "epoch": sentence.epoch,
+                "jailed_until": sentence.jailed.as_ref().map(|_| sentence.until),
+                "absolved": sentence.absolved,
+            })
+        })
+        .collect();
     Json(json!({
         "height": view.height(),
         "id": served.me,
@@ -45,6 +60,8 @@ pub(super) async fn members(served: State<Arc<Served>>) -> Json<Value> {
             "height": view.height().next().next(),
             "members": list(following, is_connected),
         })),
+        "epoch": view.state().books().epoch,
+        "sentences": sentences,
     }))
 }
 

@@ -1,7 +1,7 @@
 //! `milepost-rsu status`, `block`, `account`, `members`, `params`, `proposals`: what a running unit knows.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -73,11 +73,30 @@ impl Ask {
             if answer["votes"] == false {
                 text += &format!("this unit   {} follows without a vote\n", plain(&answer["id"]));
             }
+            for sentence in answer["sentences"].as_array().into_iter().flatten() {
+                text += &sentenced(sentence);
+            }
             let next = &answer["next"];
             if !next.is_null() {
                 text += &format!("from block {} on\n{}", next["height"], members(&next["members"]));
             }
             Ok(text)
+        })
+    }
+
+    /// Shows what speaks against vehicles, and writes the signed reports into `out`.
+    pub(crate) fn evidence(&self, path: &str, out: Option<&Path>) -> Outcome {
+        let answer = self.client()?.get(path)?;
+        let pieces = answer["evidence"].as_array().cloned().unwrap_or_default();
+        if let Some(out) = out {
+            write_evidence(out, &pieces)?;
+        }
+        self.print(answer, |_| {
+            let line = |piece: &Value| format!("{}  {}\n", plain(&piece["sent_at"]), plain(&piece["why"]));
+            match pieces.is_empty() {
+                true => Ok("nothing speaks against anybody, since this unit was started".to_owned()),
+                false => Ok(pieces.iter().map(line).collect()),
+            }
         })
     }
 
@@ -187,6 +206,34 @@ fn members(list: &Value) -> String {
         )
     };
     list.as_array().into_iter().flatten().map(line).collect()
+}
+
+/// Each report, and the one before it, in a file of its own.
+fn write_evidence(folder: &Path, pieces: &[Value]) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for piece in pieces {
+        for kind in ["report", "before"] {
+            let Some(signed) = piece[kind].as_str() else {
+                continue;
+            };
+            let name = format!("{}-{}.{kind}", plain(&piece["vehicle"]), piece["sequence"]);
+            let path = folder.join(name);
+            std::fs::write(&path, signed).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// What a member signed that no honest one does, and what follows: docs/adr/0016-misconduct.md.
+fn sentenced(sentence: &Value) -> String {
+    let id = plain(&sentence["id"]);
+    let provider = sentence["provider"].as_str().unwrap_or_default();
+    let (times, epoch) = (&sentence["times"], &sentence["epoch"]);
+    let outcome = match &sentence["jailed_until"] {
+        Value::Null => "its operator forfeits its share of that epoch".to_owned(),
+        until => format!("in jail; the members may admit it again from epoch {until} on"),
+    };
+    format!("sentenced   {id}  {provider:<16} in epoch {epoch}, {times} times in all: {outcome}\n")
 }
 
 /// One line for each number, under the name that `propose set-param` takes.

@@ -7,11 +7,27 @@ use clap::Subcommand;
 use milepost_wire::{Action, Change, Hash, Height, KeyId, SignedReport, decode};
 use serde_json::json;
 
+use super::ask::Ask;
 use super::govern::{Choice, propose};
 use super::{Outcome, Sign};
 
 #[derive(Subcommand)]
 pub(crate) enum Quarantine {
+    /// List the newest signed reports that this unit held to be impossible or unlikely: the grounds to propose, or prove, on.
+    Evidence {
+        /// Only of this vehicle: 16 hexadecimal digits.
+        #[arg(long, value_name = "KEYID")]
+        vehicle: Option<KeyId>,
+        /// At most so many, and at most 1000.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// Write each into this folder, as KEYID-SEQUENCE.report, with the vehicle's report before it as .before: as
+        /// `prove` reads them.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        ask: Ask,
+    },
     /// Propose that a vehicle's reports no longer count, where no rule says so and the members judge.
     Propose {
         /// Which: 16 hexadecimal digits.
@@ -46,6 +62,15 @@ pub(crate) enum Quarantine {
 impl Quarantine {
     pub(crate) fn execute(self) -> Outcome {
         match self {
+            Self::Evidence {
+                vehicle,
+                limit,
+                out,
+                ask,
+            } => {
+                let vehicle = vehicle.map_or_else(String::new, |vehicle| format!("&vehicle={vehicle}"));
+                ask.evidence(&format!("/v1/evidence?limit={limit}{vehicle}"), out.as_deref())
+            }
             Self::Propose {
                 vehicle,
                 evidence,
