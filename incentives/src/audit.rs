@@ -33,6 +33,8 @@ pub struct Audit {
     to_operators: Vec<u64>,
     /// Members that were ever sentenced.
     sentenced: BTreeSet<Address>,
+    /// Members that enough others complained of, and of which epoch that may cost them a share.
+    withheld: BTreeMap<Address, Epoch>,
     /// What operators forfeited of the epoch that is being closed, in micro-tokens.
     forfeited: u64,
     bonds: BTreeMap<(KeyId, Item), u64>,
@@ -97,7 +99,7 @@ pub enum Unsound {
         /// By the ledger.
         found: u64,
     },
-    /// A share that is forfeited without a sentence.
+    /// A share that is forfeited without a sentence or complaints.
     #[error("operator {operator} forfeits {amount} micro-tokens and was not sentenced")]
     Forfeit {
         /// Who.
@@ -140,6 +142,7 @@ impl Audit {
             services: Vec::new(),
             to_operators: Vec::new(),
             sentenced: BTreeSet::new(),
+            withheld: BTreeMap::new(),
             forfeited: 0,
             bonds: BTreeMap::new(),
             carry: 0,
@@ -180,7 +183,12 @@ impl Audit {
                 }
                 Output::EpochClosed(closed) => self.read_epoch(closed)?,
                 Output::Sentenced { member, .. } => drop(self.sentenced.insert(*member)),
-                &Output::Forfeited { operator, amount, .. } => self.read_forfeit(operator, amount)?,
+                Output::Withheld { epoch, member, .. } => drop(self.withheld.insert(*member, *epoch)),
+                &Output::Forfeited {
+                    epoch,
+                    operator,
+                    amount,
+                } => self.read_forfeit(epoch, operator, amount)?,
                 Output::Transacted { .. }
                 | Output::Estimate(_)
                 | Output::Quarantined { .. }
@@ -195,11 +203,13 @@ impl Audit {
         Ok(())
     }
 
-    /// Nobody forfeits anything but what was its own, and after a sentence.
-    fn read_forfeit(&mut self, operator: Address, amount: Amount) -> Result<(), Unsound> {
+    /// Nobody forfeits anything but what was its own, and after a sentence or complaints.
+    fn read_forfeit(&mut self, epoch: Epoch, operator: Address, amount: Amount) -> Result<(), Unsound> {
+        let withholds = self.params.withheld_forfeit_bps > 0 && self.withheld.get(&operator) == Some(&epoch);
+        let is_guilty = withholds || self.sentenced.contains(&operator);
         let last = self.services.last().map(|service| service.operator);
         match self.to_operators.last_mut() {
-            Some(paid) if last == Some(operator) && self.sentenced.contains(&operator) => {
+            Some(paid) if last == Some(operator) && is_guilty => {
                 *paid = paid.saturating_add(amount.micro());
                 self.forfeited = self.forfeited.saturating_add(amount.micro());
                 Ok(())
@@ -236,10 +246,13 @@ impl Audit {
     /// From the next block on the rules run with other numbers.
     fn follow(&mut self, change: &Change) {
         // A sentence goes along with its member.
-        if let Some((from, to)) = membership::renamed(change)
-            && self.sentenced.remove(&from)
-        {
-            self.sentenced.insert(to);
+        if let Some((from, to)) = membership::renamed(change) {
+            if self.sentenced.remove(&from) {
+                self.sentenced.insert(to);
+            }
+            if let Some(epoch) = self.withheld.remove(&from) {
+                self.withheld.insert(to, epoch);
+            }
         }
         if let Change::SetParams(settings) = change
             && let Ok(params) = self.params.with(settings)

@@ -30,6 +30,7 @@ pub mod quarantine;
 pub mod state;
 pub mod store;
 pub mod transact;
+pub mod withheld;
 
 mod anchor;
 mod epoch;
@@ -70,3 +71,4 @@ pub use proposal::{Improper, OF_ONE_MAX as OPEN_PROPOSALS_MAX};
 pub use state::{State, Violation};
 pub use store::LoadError;
 pub use transact::Rejected;
+pub use withheld::Unheard;

@@ -16,6 +16,8 @@
 //! Once for each offence: a sentence covers all that its member signed up to the height at which it takes force. Words
 //! older than [`Params::evidence_blocks`] are not heard.
 //!
+//! Not covered: what leaves no signature, [`crate::withheld`].
+//!
 //! Source: docs/adr/0016-misconduct.md.
 
 use milepost_wire::bad_batch::NoBadBatch;
@@ -31,6 +33,7 @@ use crate::fixed::{BPS, muldiv};
 use crate::membership;
 use crate::proposal;
 use crate::state::State;
+use crate::withheld;
 
 /// Why a member is not sentenced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -264,10 +267,13 @@ fn may_lose_vote(state: &State, member: &Address) -> Option<Member> {
 pub(crate) fn forfeited(state: &State, operator: &Address, epoch: Epoch, share: Amount) -> Amount {
     let sentence = state.sentence(operator);
     let is_due = sentence.is_some_and(|sentence| sentence.epoch == epoch || sentence.jailed.is_some());
-    if !is_due {
-        return Amount::ZERO;
-    }
-    Amount::from_micro(muldiv(share.micro(), state.params().forfeit_bps.into(), BPS))
+    let record = state.withheld(operator);
+    let withholds = record.is_some_and(|record| record.epoch == epoch);
+    // Whoever is guilty of both forfeits the greater part of the two.
+    let params = state.params();
+    let bps = if is_due { params.forfeit_bps } else { 0 };
+    let bps = bps.max(if withholds { params.withheld_forfeit_bps } else { 0 });
+    Amount::from_micro(muldiv(share.micro(), bps.into(), BPS))
 }
 
 /// Until which epoch a key may not get its vote back.
@@ -293,6 +299,7 @@ pub(crate) fn rename(state: &mut State, from: Address, key: PublicKey, to: Addre
         state.sentences.remove(&from);
         state.sentences.insert(to, sentence);
     }
+    withheld::rename(state, from, to);
     let oldest = Height(height.0.saturating_sub(state.params().evidence_blocks));
     let earlier: Vec<_> = state
         .open

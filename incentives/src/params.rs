@@ -30,6 +30,12 @@ pub struct Params {
     pub jail_epochs: u32,
     /// What it forfeits of its operator's share, in basis points: all.
     pub forfeit_bps: u32,
+    /// For how many blocks a complaint counts that a member does not hand out what it acknowledged, and how old an
+    /// acknowledgement may be that is complained of: about an hour at a block every second.
+    pub withheld_blocks: u64,
+    /// What a member of which members with more than a third of the power complain so forfeits of its operator's share, in
+    /// basis points: nothing.
+    pub withheld_forfeit_bps: u32,
     /// What a key puts at stake that enrols itself, in micro-tokens: 10 tokens.
     pub enrol_bond: u64,
 
@@ -206,6 +212,8 @@ impl Default for Params {
             evidence_blocks: 100_000,
             jail_epochs: 168,
             forfeit_bps: 10_000,
+            withheld_blocks: 4_096,
+            withheld_forfeit_bps: 0,
             enrol_bond: 10_000_000,
             freshness_ms: PerKind {
                 speed: 60_000,
@@ -366,6 +374,9 @@ impl Params {
         within("evidence_blocks", self.evidence_blocks, 1, 1 << 32)?;
         within("jail_epochs", self.jail_epochs.into(), 0, 1 << 20)?;
         within("forfeit_bps", self.forfeit_bps.into(), 0, BPS)?;
+        // Who is so far behind as half the least is no longer believed to hold anything.
+        within("withheld_blocks", self.withheld_blocks, 1_024, 1 << 20)?;
+        within("withheld_forfeit_bps", self.withheld_forfeit_bps.into(), 0, BPS)?;
         within("enrol_bond", self.enrol_bond, 0, Self::SUPPLY_MAX_MICRO)?;
         for kind in Kind::ALL {
             within("freshness_ms", self.freshness_ms.get(kind), 1, day)?;

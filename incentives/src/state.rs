@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use milepost_wire::state::{
     Account, Books, Charter, Operator, Proposal, Quarantine, Road, Sentence, Standing, StateKey, Vehicle,
-    Vesting,
+    Vesting, Withheld,
 };
 use milepost_wire::time::{Epoch, Slot};
 use milepost_wire::transaction::{Enrolment, Role};
@@ -28,6 +28,7 @@ use crate::params::Params;
 use crate::sighting::{ServedKey, Sighting, Spot, Tally, TallyKey, Trace};
 use crate::table::Table;
 use crate::waiting::{WaitKey, Waiting};
+use crate::withheld::{Between, Lodged};
 
 /// The whole ledger state at one height. Cheap to fork until it has many unsealed changes.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct State {
     pub(crate) scheduled: Table<(Height, ProposalId), Change>,
     /// Members that ever signed two different things.
     pub(crate) sentences: Table<Address, Sentence>,
+    /// Members that others complained of, enough of them.
+    pub(crate) withheld: Table<Address, Withheld>,
     /// Each vehicle's account. It follows from the vehicles' keys, at a square root each, and is not stored.
     pub(crate) addresses: Table<KeyId, Address>,
     /// Each operator's listening units that are not revoked. It follows from the vehicles, and is not stored.
@@ -85,6 +88,8 @@ pub(crate) struct Open {
     pub(crate) waiting: Table<WaitKey, Waiting>,
     /// Names that members had lately, under keys of before.
     pub(crate) renamed: Table<Address, Renamed>,
+    /// What members complain of; once a complaint no longer stands, the next one of anybody takes it away.
+    pub(crate) complaints: Table<Between, Lodged>,
 }
 
 /// A promise that does not hold: our own bug, and a reason to stop.
@@ -162,6 +167,7 @@ impl State {
             approvals: Table::default(),
             scheduled: Table::default(),
             sentences: Table::default(),
+            withheld: Table::default(),
             addresses: Table::default(),
             units: Table::default(),
             open: Open::default(),
@@ -188,6 +194,7 @@ impl State {
         self.approvals.seal();
         self.scheduled.seal();
         self.sentences.seal();
+        self.withheld.seal();
         self.addresses.seal();
         self.units.seal();
         self.open.clock.seal();
@@ -203,6 +210,7 @@ impl State {
         self.open.watched.seal();
         self.open.waiting.seal();
         self.open.renamed.seal();
+        self.open.complaints.seal();
     }
 
     /// What the ledger keeps about itself.
@@ -262,6 +270,7 @@ impl State {
             StateKey::Approval(id, member) => self.approvals.get(&(*id, *member)).map(encode),
             StateKey::Scheduled(at, id) => self.scheduled.get(&(*at, *id)).map(encode),
             StateKey::Sentence(member) => self.sentences.get(member).map(encode),
+            StateKey::Withheld(member) => self.withheld.get(member).map(encode),
             _ => None,
         }
     }

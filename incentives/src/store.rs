@@ -71,6 +71,7 @@ macro_rules! each_open {
         $with!(10, $open.watched);
         $with!(11, $open.waiting);
         $with!(12, $open.renamed);
+        $with!(13, $open.complaints);
     };
 }
 
@@ -98,6 +99,7 @@ impl State {
         }));
         changes.extend(of(&self.scheduled, |&(at, id)| StateKey::Scheduled(at, id)));
         changes.extend(of(&self.sentences, |&member| StateKey::Sentence(member)));
+        changes.extend(of(&self.withheld, |&member| StateKey::Withheld(member)));
         changes
     }
 
@@ -123,6 +125,7 @@ impl State {
             }))
             .chain(of(&self.scheduled, |&(at, id)| StateKey::Scheduled(at, id)))
             .chain(of(&self.sentences, |&member| StateKey::Sentence(member)))
+            .chain(of(&self.withheld, |&member| StateKey::Withheld(member)))
     }
 
     /// What changed in the open tables since the state was sealed.
@@ -200,6 +203,7 @@ impl State {
                 }
                 StateKey::Scheduled(at, id) => state.scheduled.insert((at, id), read(&value, "change")?),
                 StateKey::Sentence(member) => state.sentences.insert(member, read(&value, "sentence")?),
+                StateKey::Withheld(member) => state.withheld.insert(member, read(&value, "withheld")?),
             }
         }
         if !state.books.contains(&()) {

@@ -14,6 +14,7 @@ use crate::proposal::{self, Improper};
 use crate::quarantine::{self, Moment};
 use crate::state::{State, sum};
 use crate::vesting;
+use crate::withheld::{self, Unheard};
 
 /// The most listening units of one member that are not revoked.
 pub const UNITS_OF_ONE_MAX: usize = 16;
@@ -75,6 +76,9 @@ pub enum Rejected {
     /// What does not convict the member that it is held against.
     #[error(transparent)]
     Acquitted(#[from] Acquittal),
+    /// A complaint that nobody listens to.
+    #[error(transparent)]
+    Unheard(#[from] Unheard),
     /// Nothing that members could decide, or have.
     #[error(transparent)]
     Improper(#[from] Improper),
@@ -125,6 +129,10 @@ pub(crate) fn execute(
         Action::Blame(evidence) => {
             require_member(state, account)?;
             misconduct::blame(state, height, evidence, outputs)?;
+        }
+        Action::Complain(complaint) => {
+            require_member(state, account)?;
+            withheld::complain(state, account, height, complaint, outputs)?;
         }
         Action::Propose { change, from } => {
             require_member(state, account)?;

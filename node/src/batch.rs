@@ -91,6 +91,14 @@ impl BatchError {
             _ => None,
         }
     }
+
+    /// Whether the batch may be sound, at another time.
+    pub fn may_have_been_right(&self) -> bool {
+        matches!(
+            self,
+            Self::Unknown { .. } | Self::Stranger(_) | Self::Height { .. }
+        )
+    }
 }
 
 impl VerifiedBatch {

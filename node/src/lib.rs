@@ -26,6 +26,7 @@ pub mod lineage;
 pub mod message;
 pub mod node;
 pub mod pool;
+mod promises;
 pub mod shell;
 pub mod snapshot;
 pub mod snapshots;

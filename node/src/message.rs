@@ -4,10 +4,10 @@
 //! the log keeps depends on no engine; block bodies; acknowledgements of batches; how far one has come.
 
 use milepost_wire::certificate::Head;
-use milepost_wire::{
-    Address, Block, Certificate, Hash, Height, Member, Message, Signature, Signed, SignedBatch,
-};
+use milepost_wire::{Address, Block, Certificate, Hash, Height, Member, Message, Signature, SignedBatch};
 use wincode::{SchemaRead, SchemaWrite};
+
+pub use milepost_wire::{Acks, SignedAcks};
 
 /// Everything that travels between members.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
@@ -113,23 +113,6 @@ pub struct ProposedBody {
     pub block: Block,
 }
 
-/// Which batches a member has verified and stored.
-#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
-pub struct Acks {
-    /// Who.
-    pub member: Address,
-    /// 1 to [`Acks::COUNT_MAX`] digests.
-    pub batches: Vec<Hash>,
-}
-
-/// [`Acks`] as they travel.
-pub type SignedAcks = Signed<Acks>;
-
-impl Acks {
-    /// The most digests in one message.
-    pub const COUNT_MAX: usize = 64;
-}
-
 /// How far a member has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub struct Status {
@@ -165,11 +148,6 @@ impl HeadsAnswer {
 impl Message for PeerMessage {
     const NAME: &'static str = "peer message";
     const LEN_MAX: usize = Block::LEN_MAX + 64;
-}
-
-impl Message for Acks {
-    const NAME: &'static str = "acks";
-    const LEN_MAX: usize = 28 + 32 * Acks::COUNT_MAX;
 }
 
 impl Message for HeadsAnswer {

@@ -20,6 +20,7 @@ mod judge;
 mod missing;
 mod readings;
 mod settings;
+mod withheld;
 
 pub use clock::ClockError;
 pub use readings::Readings;
@@ -35,7 +36,7 @@ use milepost_wire::codec::encode;
 use milepost_wire::topic::Channel;
 use milepost_wire::transaction::Transaction;
 use milepost_wire::{
-    Address, Block, Certificate, Evidence, Hash, Height, Members, SecretKey, Timestamp, Verified,
+    Address, Block, Certificate, Complaint, Evidence, Hash, Height, Members, SecretKey, Timestamp, Verified,
 };
 
 use crate::batch::VerifiedBatch;
@@ -43,10 +44,12 @@ use crate::engine::{Engine, EngineError};
 use crate::ledger::{Executed, Invalid, Ledger, LedgerError};
 use crate::message::{PeerMessage, Proposal, Status};
 use crate::pool::Pool;
+use crate::promises::Promises;
 use crate::store::{Store, StoreError};
 use crate::view::View;
 use crate::wal::Entry;
 use clock::Clock;
+use withheld::Demand;
 
 /// When something happens: by a clock that never goes back, and by the wall's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,13 @@ pub enum Input {
     Batch(Arc<VerifiedBatch>),
     /// What convicts the author of a batch that was refused.
     BadBatch(Box<BadBatch>),
+    /// A member that was asked for a batch ([`Output::Fetch`]) handed one out.
+    HandedOut {
+        /// Who.
+        by: Address,
+        /// Which one.
+        batch: Hash,
+    },
     /// A transaction whose signature was checked.
     Transaction(Verified<Transaction>),
     /// The answer to [`Want::Block`], its batches checked.
@@ -91,12 +101,19 @@ pub enum Output {
         /// The message.
         bytes: Vec<u8>,
     },
-    /// Get something from any other member.
-    Fetch(Want),
+    /// Get something from another member.
+    Fetch {
+        /// What.
+        want: Want,
+        /// From whom, and nobody else; where `None`, from any.
+        of: Option<Address>,
+    },
     /// A block was committed; this is the ledger after it.
     Committed(Arc<View>),
     /// A member was seen to sign two different things.
     Equivocated(Address),
+    /// A member did not hand out what it acknowledged, however often it was asked: this one complains of it.
+    Complains(Address),
 }
 
 /// What a node lacks.
@@ -106,7 +123,7 @@ pub enum Want {
     Block(Height),
     /// A proposed block: a [`PeerMessage::Body`].
     Body(Hash),
-    /// A batch: a [`SignedBatch`], to be verified and handed in as [`Input::Batch`].
+    /// A batch: a [`SignedBatch`], to be verified and handed in as [`Input::HandedOut`] and [`Input::Batch`].
     Batch(Hash),
 }
 
@@ -177,6 +194,8 @@ struct Deciding {
     proposed: Option<(Proposal, u64)>,
     /// When missing things are asked for again.
     refetch_at: Option<u64>,
+    /// Who was asked for which batch, and whether it did not hand it out.
+    asked: BTreeMap<(Hash, Address), bool>,
 }
 
 /// Between two heights.
@@ -220,6 +239,14 @@ pub struct Node<S> {
     early: Vec<PeerMessage>,
     /// What convicts other members, and is not on the ledger yet.
     evidence: Vec<Evidence>,
+    /// What others acknowledged.
+    promises: Promises,
+    /// What others were asked for in vain, and are asked for again: one thing of each.
+    demands: BTreeMap<Address, Demand>,
+    /// What this member has to say of others that do not hand out what they acknowledged, and is not on the ledger yet.
+    complaints: Vec<Complaint>,
+    /// Whose turn it is to be asked for a batch.
+    turn: usize,
     /// When this height was begun.
     started_ms: u64,
     clock: Clock,
@@ -266,6 +293,10 @@ impl<S: Store> Node<S> {
             catching_up: false,
             early: Vec::new(),
             evidence: loaded.evidence,
+            promises: Promises::default(),
+            demands: BTreeMap::new(),
+            complaints: Vec::new(),
+            turn: 0,
             started_ms: now.mono_ms,
             clock: Clock::default(),
             now,
@@ -303,6 +334,7 @@ impl<S: Store> Node<S> {
             Input::Peer(message) => self.hear(message)?,
             Input::Batch(batch) => self.take_batch(batch)?,
             Input::BadBatch(evidence) => self.keep_evidence(Evidence::BadBatch(*evidence))?,
+            Input::HandedOut { by, batch } => self.handed_out(by, batch),
             Input::Transaction(transaction) => self.take_transaction(transaction),
             Input::Block {
                 block,
@@ -324,6 +356,7 @@ impl<S: Store> Node<S> {
             .chain(resting)
             .chain(fetching)
             .chain(untimely)
+            .chain(self.demand_at())
             .chain(self.deciding.refetch_at)
             .chain(self.deciding.proposed.as_ref().map(|(_, again_at)| *again_at))
             .chain([self.status_at])
@@ -445,6 +478,7 @@ impl<S: Store> Node<S> {
             }
         }
         self.send_acks();
+        self.demand();
         self.fetch_missing();
         self.fetch_block();
         Ok(())

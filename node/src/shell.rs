@@ -20,6 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use k256::ecdsa::VerifyingKey;
 use milepost_incentives::Genesis;
 use milepost_wire::codec::{decode, encode};
+use milepost_wire::signed::signing_digest;
 use milepost_wire::topic::{self, Channel};
 use milepost_wire::transaction::Transaction;
 use milepost_wire::{
@@ -28,6 +29,7 @@ use milepost_wire::{
 use tokio::sync::{broadcast, mpsc, watch};
 use zenoh::Session;
 use zenoh::qos::{CongestionControl, Priority};
+use zenoh::query::ConsolidationMode;
 use zenoh::sample::SampleKind;
 
 use crate::batch::{BatchError, VerifiedBatch};
@@ -52,6 +54,8 @@ const KNOWN_MAX: usize = 65_536;
 const FROZEN: Duration = Duration::from_millis(2_500);
 /// How long an answer may take.
 const FETCH_TIMEOUT: Duration = Duration::from_millis(1500);
+/// So many answers to one question are looked at.
+const ANSWERS_MAX: usize = 8;
 
 /// Why a member cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +97,8 @@ pub struct Counters {
     pub given_up_rounds: AtomicU64,
     /// Members that were seen to sign two different things.
     pub equivocations: AtomicU64,
+    /// Times that this unit complained of a member that did not hand out what it acknowledged.
+    pub complaints: AtomicU64,
     /// Questions of others that the disk could not answer.
     pub store_errors: AtomicU64,
     /// Snapshots that could not be made, and times that something could not be forgotten.
@@ -216,10 +222,7 @@ impl Shared {
             |digest| self.known(digest),
         );
         if let Err(error) = &verified
-            && !matches!(
-                error,
-                BatchError::Unknown { .. } | BatchError::Stranger(_) | BatchError::Height { .. }
-            )
+            && !error.may_have_been_right()
         {
             self.counters.bad_batches.fetch_add(1, Ordering::Relaxed);
             if let Some(evidence) = error.evidence() {
@@ -547,7 +550,10 @@ impl Core {
                 Output::Equivocated(_) => {
                     self.shared.counters.equivocations.fetch_add(1, Ordering::Relaxed);
                 }
-                Output::Fetch(_) => {
+                Output::Complains(_) => {
+                    self.shared.counters.complaints.fetch_add(1, Ordering::Relaxed);
+                }
+                Output::Fetch { .. } => {
                     self.shared.counters.fetches.fetch_add(1, Ordering::Relaxed);
                 }
                 Output::Send { .. } => {}
@@ -582,12 +588,14 @@ async fn publish(session: Session, shared: Arc<Shared>, mut sending: mpsc::Recei
                 ),
                 None => continue,
             },
-            Output::Fetch(want) => {
+            Output::Fetch { want, of } => {
                 turn = turn.wrapping_add(1);
-                tokio::spawn(fetch(session.clone(), shared.clone(), want, turn));
+                if let Some(member) = of.or_else(|| next_other(&shared, turn)) {
+                    tokio::spawn(fetch(session.clone(), shared.clone(), want, member));
+                }
                 continue;
             }
-            Output::Equivocated(_) => continue,
+            Output::Equivocated(_) | Output::Complains(_) => continue,
         };
         let put = session
             .put(key, bytes)
@@ -599,8 +607,8 @@ async fn publish(session: Session, shared: Arc<Shared>, mut sending: mpsc::Recei
     }
 }
 
-/// Asks one other member, each time the next one.
-async fn fetch(session: Session, shared: Arc<Shared>, want: Want, turn: usize) {
+/// Each time another member.
+fn next_other(shared: &Shared, turn: usize) -> Option<Address> {
     let view = shared.view();
     // Whoever is far behind knows members of old, some of whom may be gone: those who are present answer as well.
     let present = shared
@@ -611,38 +619,47 @@ async fn fetch(session: Session, shared: Arc<Shared>, want: Want, turn: usize) {
     let known = view.members().iter().map(|(address, _)| address);
     let others: BTreeSet<Address> = known.chain(present).filter(|other| *other != shared.me).collect();
     let others = Vec::from_iter(others);
-    if others.is_empty() {
-        return;
-    }
-    let member = others[turn % others.len()];
+    others.get(turn.checked_rem(others.len())?).copied()
+}
+
+/// Asks another member.
+async fn fetch(session: Session, shared: Arc<Shared>, want: Want, member: Address) {
     let key = match want {
         Want::Block(height) => topic::ask_block(&shared.chain, height, member),
         Want::Body(hash) => topic::ask_body(&shared.chain, hash, member),
         Want::Batch(digest) => topic::ask_batch(&shared.chain, digest, member),
     };
-    let Ok(replies) = session.get(key).timeout(FETCH_TIMEOUT).await else {
+    // Whoever else answers in the member's name must not hide its own answer.
+    let asked = session.get(key).consolidation(ConsolidationMode::None);
+    let Ok(replies) = asked.timeout(FETCH_TIMEOUT).await else {
         return;
     };
-    let Ok(reply) = replies.recv_async().await else {
-        return;
-    };
-    let sample = match reply.into_result() {
-        Ok(sample) => sample,
-        Err(error) => {
-            if error.payload().to_bytes() == past::GONE {
-                shared.gone.fetch_add(1, Ordering::Relaxed);
-            }
+    for _ in 0..ANSWERS_MAX {
+        let Ok(reply) = replies.recv_async().await else {
             return;
+        };
+        let sample = match reply.into_result() {
+            Ok(sample) => sample,
+            Err(error) => {
+                if error.payload().to_bytes() == past::GONE {
+                    shared.gone.fetch_add(1, Ordering::Relaxed);
+                }
+                continue;
+            }
+        };
+        let bytes = sample.payload().to_bytes().into_owned();
+        let shared = shared.clone();
+        let taken = tokio::task::spawn_blocking(move || take_answer(&shared, want, member, &bytes)).await;
+        match taken {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(_) => tracing::error!("an answer could not be taken"),
         }
-    };
-    let bytes = sample.payload().to_bytes().into_owned();
-    let taken = tokio::task::spawn_blocking(move || take_answer(&shared, want, &bytes)).await;
-    if taken.is_err() {
-        tracing::error!("an answer could not be taken");
     }
 }
 
-fn take_answer(shared: &Shared, want: Want, bytes: &[u8]) {
+/// Hands an answer in; says whether it is one.
+fn take_answer(shared: &Shared, want: Want, member: Address, bytes: &[u8]) -> bool {
     let input = match want {
         Want::Block(_) => decode::<BlockAnswer>(bytes).ok().and_then(|answer| {
             // The cheap check first: without a good certificate its batches are not worth verifying.
@@ -666,11 +683,21 @@ fn take_answer(shared: &Shared, want: Want, bytes: &[u8]) {
             .ok()
             .filter(|message| matches!(message, PeerMessage::Body(_)))
             .map(Input::Peer),
-        Want::Batch(_) => decode::<SignedBatch>(bytes)
-            .ok()
-            .and_then(|signed| shared.verify(signed).ok())
-            .map(Input::Batch),
+        Want::Batch(batch) => decode::<SignedBatch>(bytes).ok().and_then(|signed| {
+            let is_it = signing_digest(&shared.chain, &signed.message) == batch;
+            let verified = shared.verify(signed);
+            // A batch of long ago is handed out, whether its author still counts or not.
+            let is_sound = match &verified {
+                Ok(_) => true,
+                Err(error) => error.may_have_been_right(),
+            };
+            if is_it && is_sound {
+                let _ = shared.offer(Input::HandedOut { by: member, batch });
+            }
+            verified.ok().map(Input::Batch)
+        }),
     };
+    let is_one = input.is_some();
     match input {
         // A full queue drops it, counted; it is fetched again.
         Some(input) => drop(shared.offer(input)),
@@ -678,6 +705,7 @@ fn take_answer(shared: &Shared, want: Want, bytes: &[u8]) {
             shared.counters.malformed.fetch_add(1, Ordering::Relaxed);
         }
     }
+    is_one
 }
 
 /// Subscribes to the other members, and answers them.

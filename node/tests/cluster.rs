@@ -242,10 +242,12 @@ impl Cluster {
                         self.post(to, input);
                     }
                 }
-                Output::Fetch(want) => {
+                Output::Fetch { want, of } => {
                     *self.asked.entry(from).or_default() += usize::from(matches!(want, Want::Block(_)));
-                    let peer =
+                    let any =
                         (from + 1 + self.rng.below(self.nodes.len() as u64 - 1) as usize) % self.nodes.len();
+                    let named = of.and_then(|of| self.keys.iter().position(|key| key.address() == of));
+                    let peer = named.unwrap_or(any);
                     if self.nodes[peer].is_some()
                         && let Some(input) = self.answer(peer, want)
                     {
@@ -287,7 +289,7 @@ impl Cluster {
                         view.height()
                     );
                 }
-                Output::Equivocated(_) => {}
+                Output::Equivocated(_) | Output::Complains(_) => {}
             }
         }
     }

@@ -391,7 +391,7 @@ impl Town {
                         self.post(to, Input::Peer(message.clone()));
                     }
                 }
-                Output::Fetch(want) => {
+                Output::Fetch { want, .. } => {
                     let peer = (from + 1) % 4;
                     if let Some(input) = self.answer(peer, want) {
                         self.post(from, input);

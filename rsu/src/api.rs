@@ -145,7 +145,7 @@ async fn status(State(served): State<Arc<Served>>) -> Json<Value> {
     let (view, readings) = (served.view(), served.readings());
     let state = view.state();
     let books = state.books();
-    let members = governance::list(view.members(), |id| {
+    let members = governance::list(view.members(), state, |id| {
         id == served.me || readings.peers.contains(&id)
     });
     let (enrolled, quarantined) =
@@ -337,6 +337,11 @@ fn describe_transaction(signed: &SignedTransaction, digest: Hash, done: Option<b
             "batch": batch.head.message.sequence,
             "height": batch.head.message.height,
             "report": { "vehicle": batch.report.message.vehicle, "sequence": batch.report.message.sequence },
+        } }),
+        Action::Complain(complaint) => json!({ "complain": {
+            "member": complaint.accused(),
+            "batch": complaint.batch,
+            "height": complaint.promise.message.height,
         } }),
         Action::Propose { change, from } => json!({ "propose": { "change": change, "from": from } }),
         Action::Approve { proposal } => json!({ "approve": proposal }),

@@ -155,6 +155,12 @@ pub enum Trouble {
         /// Which member.
         member: usize,
     },
+    /// A lie: a member accuses others of what they did not do, with promises that they gave, and with forged and old
+    /// evidence.
+    Slander {
+        /// Which member.
+        member: usize,
+    },
 }
 
 /// Which way a partition cuts.
@@ -171,7 +177,7 @@ pub enum Way {
 }
 
 /// Every kind: its name, an example of its parameters, and what it does.
-pub const KINDS: [(&str, &str, &str); 18] = [
+pub const KINDS: [(&str, &str, &str); 19] = [
     (
         "crash",
         "member = 2, torn = true",
@@ -250,6 +256,11 @@ pub const KINDS: [(&str, &str, &str); 18] = [
         "member = 2",
         "lie: serves forged blocks and certificates to those who catch up",
     ),
+    (
+        "slander",
+        "member = 2",
+        "lie: complains of others without ground, and brings forged and old evidence",
+    ),
 ];
 
 impl Fault {
@@ -274,6 +285,7 @@ impl Fault {
             Trouble::Flood { .. } => "flood",
             Trouble::Junk { .. } => "junk",
             Trouble::Forge { .. } => "forge",
+            Trouble::Slander { .. } => "slander",
         }
     }
 
@@ -291,7 +303,8 @@ impl Fault {
             | Trouble::Withhold { member }
             | Trouble::Flood { member, .. }
             | Trouble::Junk { member }
-            | Trouble::Forge { member } => Some(member),
+            | Trouble::Forge { member }
+            | Trouble::Slander { member } => Some(member),
             _ => None,
         }
     }
@@ -364,7 +377,8 @@ impl Fault {
             | Trouble::Silent { member }
             | Trouble::Withhold { member }
             | Trouble::Junk { member }
-            | Trouble::Forge { member } => known(member),
+            | Trouble::Forge { member }
+            | Trouble::Slander { member } => known(member),
         }
     }
 }

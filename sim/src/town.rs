@@ -77,6 +77,10 @@ pub struct Played {
     pub changes: u64,
     /// How many members lost their vote by a sentence.
     pub jailed: u64,
+    /// How many complaints the ledger took, of members that do not hand out what they acknowledged.
+    pub complaints: u64,
+    /// The members of which enough others complained, by their numbers.
+    pub withheld: Vec<usize>,
 }
 
 /// Why a scenario cannot be played.
@@ -176,6 +180,8 @@ enum Event {
     Mend(usize),
     /// The next message of a flood.
     Flood(usize),
+    /// The next accusation of a slanderer.
+    Slander(usize),
     /// Those who want a change look how far it is.
     Campaign(usize),
     /// A member is restarted with the key that a fault gives it.
@@ -374,6 +380,7 @@ impl<'a> Town<'a> {
             Event::Strike(number) => self.strike(number)?,
             Event::Mend(number) => self.mend(number)?,
             Event::Flood(number) => self.flood(number),
+            Event::Slander(number) => self.slander(number),
             Event::Campaign(number) => self.campaign(number),
             Event::Renewal { member, number } => self.renew(member, number)?,
             Event::Told { member, input } => self.tell_node(member, input),

@@ -38,6 +38,8 @@ pub(crate) const TARGETS: &[Target] = &[
     binary::<SignedReport>(golden!("signed_report")),
     binary::<SignedBatch>(golden!("signed_batch")),
     binary::<SignedTransaction>(golden!("signed_transaction")),
+    binary::<Transaction>(golden!("transaction_complain", "transaction_blame", "transaction_blame_batch")),
+    binary::<Acks>(golden!("acks")),
     binary::<question::SignedQuestion>(golden!("signed_question")),
     binary::<Block>(golden!("block")),
     binary::<Header>(golden!("header")),

@@ -272,6 +272,7 @@ fn lies(chain: &ChainId, members: &[Address], next: Height) -> Vec<PeerMessage> 
     };
     let acks = Acks {
         member,
+        height: next,
         batches: vec![value; Acks::COUNT_MAX],
     };
     lies.push(PeerMessage::Batch(

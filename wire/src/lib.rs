@@ -46,6 +46,7 @@ pub mod transaction;
 pub mod tree;
 pub mod units;
 pub mod vote;
+pub mod withheld;
 
 pub use batch::{Batch, SignedBatch};
 pub use block::{Block, Body, Header, Height};
@@ -66,3 +67,4 @@ pub use signed::{Signature, Signed, Verified};
 pub use time::Timestamp;
 pub use transaction::{Action, Role, SignedTransaction, Transaction};
 pub use units::{Amount, Heading, Humidity, Place, Speed};
+pub use withheld::{Acks, Complaint, SignedAcks};

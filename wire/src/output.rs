@@ -109,6 +109,15 @@ pub enum Output {
         /// How much.
         amount: Amount,
     },
+    /// Members with more than a third of the power complained of one that did not hand out what it had acknowledged.
+    Withheld {
+        /// The epoch whose share it forfeits a part of, where the rules say so.
+        epoch: Epoch,
+        /// Of whom.
+        member: Address,
+        /// How many complained.
+        complaints: u32,
+    },
 }
 
 /// What a member was convicted of.

@@ -45,6 +45,8 @@ pub enum StateKey {
     Scheduled(Height, ProposalId),
     /// A member's last [`Sentence`].
     Sentence(Address),
+    /// What others complained of a member: [`Withheld`].
+    Withheld(Address),
 }
 
 impl StateKey {
@@ -116,6 +118,17 @@ pub struct Sentence {
     pub times: u32,
     /// The vote that it lost and did not get back.
     pub jailed: Option<Member>,
+}
+
+/// That members with more than a third of the power complained of one that did not hand out what it had acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead, Serialize, Deserialize)]
+pub struct Withheld {
+    /// The epoch in which so many had, the last time.
+    pub epoch: Epoch,
+    /// In which block.
+    pub height: Height,
+    /// How often it came to that.
+    pub times: u32,
 }
 
 /// What an address holds.

@@ -4,7 +4,9 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use crate::codec::Message;
 use crate::signed::Signed;
-use crate::{Address, Amount, Change, Evidence, Height, KeyId, ProposalId, PublicKey, SignedReport};
+use crate::{
+    Address, Amount, Change, Complaint, Evidence, Height, KeyId, ProposalId, PublicKey, SignedReport,
+};
 
 /// What a transaction asks for.
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
@@ -57,6 +59,9 @@ pub enum Action {
     ///
     /// [`Access::Public`]: crate::Access::Public
     SelfEnrol,
+    /// Says that a member did not hand out a batch that it had acknowledged. Where members with more than a third of the
+    /// power complain of one, that is recorded. Members alone may ask.
+    Complain(Complaint),
 }
 
 /// What an enrolled key stands for.

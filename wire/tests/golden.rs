@@ -21,7 +21,7 @@ use milepost_wire::payout::Purse;
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
 use milepost_wire::question::{Question, SignedQuestion};
 use milepost_wire::state::{
-    Account, Books, Ground, Operator, Quarantine, Road, Standing, StateKey, Vehicle, Vesting,
+    Account, Books, Ground, Operator, Quarantine, Road, Standing, StateKey, Vehicle, Vesting, Withheld,
 };
 use milepost_wire::time::{Epoch, Slot};
 use milepost_wire::transaction::{Enrolment, Role};
@@ -137,7 +137,7 @@ fn batch_ref() -> BatchRef {
     }
 }
 
-fn transactions() -> [(&'static str, Transaction); 15] {
+fn transactions() -> [(&'static str, Transaction); 16] {
     let actions = [
         (
             "transfer",
@@ -238,6 +238,7 @@ fn transactions() -> [(&'static str, Transaction); 15] {
                 from: Height(9),
             },
         ),
+        ("complain", Action::Complain(complaint())),
     ];
     let mut nonce = 0;
     actions.map(|(name, action)| {
@@ -301,8 +302,22 @@ fn equivocation() -> Equivocation {
     }
 }
 
+/// What a member says of another that acknowledged the golden batch.
+fn complaint() -> Complaint {
+    let batch = signed_batch().digest();
+    let acks = Acks {
+        member: member_key(1).address(),
+        height: Height(7),
+        batches: vec![batch, digest("another batch")],
+    };
+    Complaint {
+        promise: Signed::sign(acks, &chain(), &member_key(1)).into_signed(),
+        batch,
+    }
+}
+
 /// Outputs about members, beside those that are proved below.
-fn member_outputs() -> [(&'static str, Output); 3] {
+fn member_outputs() -> [(&'static str, Output); 4] {
     let epoch = Epoch(5);
     [
         (
@@ -336,6 +351,14 @@ fn member_outputs() -> [(&'static str, Output); 3] {
                 epoch,
                 operator: member_key(0).address(),
                 amount: Amount::from_micro(40_000),
+            },
+        ),
+        (
+            "withheld",
+            Output::Withheld {
+                epoch,
+                member: member_key(1).address(),
+                complaints: 2,
             },
         ),
     ]
@@ -621,6 +644,7 @@ fn messages() -> Golden {
     }
     add(all, "signed_transaction", signed_transaction().signed());
     add(all, "signed_question", &signed_question());
+    add(all, "acks", &complaint().promise.message);
 
     let head = present().head;
     head.verify(&chain(), &members()).expect("a head");
@@ -720,6 +744,10 @@ fn parts() -> impl Iterator<Item = (String, Vec<u8>)> {
             "state_key_vehicle",
             StateKey::Vehicle(vehicle_key().key_id()).bytes(),
         ),
+        (
+            "state_key_withheld",
+            StateKey::Withheld(member_key(1).address()).bytes(),
+        ),
         ("state_key_road", StateKey::Road(cell(), Kind::Humidity).bytes()),
         (
             "state_key_operator",
@@ -730,6 +758,14 @@ fn parts() -> impl Iterator<Item = (String, Vec<u8>)> {
         ("state_vehicle", encode(&vehicle(None))),
         ("state_vehicle_quarantined", encode(&vehicle(Some(quarantine)))),
         ("state_road", encode(&road)),
+        (
+            "state_withheld",
+            encode(&Withheld {
+                epoch: Epoch(5),
+                height: Height(9),
+                times: 2,
+            }),
+        ),
         (
             "state_operator",
             encode(&Operator {

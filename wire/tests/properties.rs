@@ -158,6 +158,7 @@ properties_of_messages! {
     state_proof: milepost_wire::proof::StateProof = strategies::state_proof();
     outputs_proof: milepost_wire::proof::OutputsProof = strategies::outputs_proof();
     receipt_notice: milepost_wire::proof::ReceiptNotice = strategies::receipt_notice();
+    acks: milepost_wire::Acks = strategies::acks();
     an_output: milepost_wire::Output = strategies::an_output();
 }
 
@@ -171,6 +172,8 @@ properties_of! {
     vehicle: strategies::vehicle(), VALUE;
     road: strategies::road(), VALUE;
     operator: strategies::operator(), VALUE;
+    withheld: strategies::withheld(), VALUE;
+    complaint: strategies::complaint(), VALUE;
 }
 
 proptest! {

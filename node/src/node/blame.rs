@@ -4,6 +4,8 @@
 //! and nobody else could keep it out. What the ledger has dealt with, or will not hear, is dropped with the next block, so
 //! that each offence comes once. Each of the members that saw it does so; the first one counts.
 //!
+//! Complaints of those who do not hand out what they acknowledged go the same way ([`super::withheld`]).
+//!
 //! What is seen is in the store with the next durable write, so a member that was killed brings it when it is back.
 
 use milepost_incentives::Acquittal;
@@ -56,12 +58,13 @@ impl<S: Store> Node<S> {
         let own = contents.transactions.iter().filter(|own| own.from == from);
         let first = self.next_nonce(&self.me) + own.count() as u64;
         let ripe = self.evidence.iter().filter(|evidence| self.convicts(evidence));
-        for (nonce, evidence) in (first..).zip(ripe) {
+        let blame = ripe.map(|evidence| Action::Blame(evidence.clone()));
+        let complain = self.complaints.iter().cloned().map(Action::Complain);
+        for (nonce, action) in (first..).zip(blame.chain(complain)) {
             // These few are small beside what a block holds; the pool leaves them no room only where it is full.
             if contents.transactions.len() == Body::TRANSACTIONS_MAX {
                 return;
             }
-            let action = Action::Blame(evidence.clone());
             let transaction = Transaction { from, nonce, action };
             let signed = Signed::sign(transaction, self.ledger().chain(), &self.key);
             contents.transactions.push(signed);

@@ -228,6 +228,7 @@ impl<S: Store> Node<S> {
 
         // Executions of this height's other bodies share the old state, and so must go before the step.
         let held = std::mem::take(&mut self.deciding.held);
+        let asked = std::mem::take(&mut self.deciding.asked);
         self.deciding = Deciding::default();
         self.deciding.held = held
             .into_iter()
@@ -252,6 +253,7 @@ impl<S: Store> Node<S> {
         let counts = |author: &Address| view.state().provider(author).is_some();
         self.pool.committed(&block.body, next_nonce, counts);
         self.drop_evidence()?;
+        self.insist(&block, &asked);
         self.broadcast_status();
         self.outputs.push(Output::Committed(view.clone()));
         Ok(())

@@ -30,6 +30,8 @@ const EARLY_OF_ONE_MAX: usize = 12;
 const NAMED_IN_ROUND_MAX: usize = 2;
 /// ... and in rounds up to so far ahead of this member's own, as in the engine.
 const ROUNDS_AHEAD_MAX: u32 = 10;
+/// Nobody is believed to hold a batch that is further behind: its word would be too old to hold it to.
+const ACKS_BEHIND_MAX: u64 = 512;
 
 impl<S: Store> Node<S> {
     pub(super) fn hear(&mut self, message: PeerMessage) -> Result<(), Fatal> {
@@ -70,6 +72,9 @@ impl<S: Store> Node<S> {
             return Ok(());
         }
         let signed = self.is_signed(&message, height);
+        if signed && let Some(member) = speaker(&message) {
+            self.spoke(member, height);
+        }
         if height > next {
             self.keep_early(message, signed);
             return Ok(());
@@ -223,12 +228,17 @@ impl<S: Store> Node<S> {
         let Some(point) = self.members().point(&member) else {
             return;
         };
+        let is_late = acks.message.height.0.saturating_add(ACKS_BEHIND_MAX) < self.ledger().height().0;
+        if is_late || !(1..=Acks::COUNT_MAX).contains(&acks.message.batches.len()) {
+            return;
+        }
         let Ok(acks) = acks.verify(self.ledger().chain(), point) else {
             return;
         };
-        for digest in acks.batches.iter().take(Acks::COUNT_MAX) {
+        for digest in &acks.batches {
             self.pool.ack(*digest, member);
         }
+        self.promises.note(acks.into_signed());
     }
 
     pub(super) fn take_batch(&mut self, batch: Arc<VerifiedBatch>) -> Result<(), Fatal> {
@@ -271,6 +281,7 @@ impl<S: Store> Node<S> {
         for batches in digests.chunks(Acks::COUNT_MAX) {
             let acks = Acks {
                 member: self.me,
+                height: self.ledger().height(),
                 batches: batches.to_vec(),
             };
             let signed = Signed::sign(acks, self.ledger().chain(), &self.key).into_signed();

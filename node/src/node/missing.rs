@@ -34,8 +34,13 @@ impl<S: Store> Node<S> {
             None => self.deciding.refetch_at = Some(self.now.mono_ms + FETCH_AFTER_MS),
             Some(at) if at <= self.now.mono_ms => {
                 self.deciding.refetch_at = Some(self.now.mono_ms + self.settings.refetch_ms);
-                self.outputs
-                    .extend(missing.into_iter().take(FETCH_AT_ONCE_MAX).map(Output::Fetch));
+                for want in missing.into_iter().take(FETCH_AT_ONCE_MAX) {
+                    let of = match want {
+                        Want::Batch(digest) => self.whom_to_ask(digest),
+                        Want::Body(_) | Want::Block(_) => None,
+                    };
+                    self.outputs.push(Output::Fetch { want, of });
+                }
             }
             Some(_) => {}
         }
@@ -89,7 +94,8 @@ impl<S: Store> Node<S> {
             self.catching_up = false;
         } else if at <= self.now.mono_ms {
             self.unanswered += 1;
-            self.outputs.push(Output::Fetch(Want::Block(next)));
+            let want = Want::Block(next);
+            self.outputs.push(Output::Fetch { want, of: None });
             self.fetching = Some((next, self.now.mono_ms + self.settings.refetch_ms));
         } else {
             self.fetching = Some((next, at));

@@ -24,6 +24,10 @@ pub struct Readings {
     pub transactions_waiting: usize,
     /// Misconduct of members that is not on the ledger yet.
     pub evidence_waiting: usize,
+    /// Members that are asked, again and again, for a batch that they acknowledged.
+    pub demands: usize,
+    /// Complaints of such members that are not on the ledger yet.
+    pub complaints_waiting: usize,
     /// What the others' blocks say of this machine's clock.
     pub clock: Option<ClockError>,
 }
@@ -39,6 +43,8 @@ impl<S: Store> Node<S> {
             batches_waiting: self.pool.batches_waiting(),
             transactions_waiting: self.pool.transactions_waiting(),
             evidence_waiting: self.evidence.len(),
+            demands: self.demands.len(),
+            complaints_waiting: self.complaints.len(),
             clock: self.clock.error(),
         }
     }

@@ -32,6 +32,9 @@ pub struct Settings {
     pub status_ms: u64,
     /// After so many milliseconds, what was fetched and did not come is fetched again.
     pub refetch_ms: u64,
+    /// A member that did not hand out a batch that it acknowledged is asked again after so many milliseconds, six times,
+    /// before this one complains of it.
+    pub demand_ms: u64,
 }
 
 impl Default for Settings {
@@ -48,6 +51,7 @@ impl Default for Settings {
             rebroadcast_ms: 700,
             status_ms: 1_000,
             refetch_ms: 400,
+            demand_ms: 5_000,
         }
     }
 }

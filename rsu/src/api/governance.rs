@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use milepost_incentives::State as Ledger;
 use milepost_wire::{Address, Members};
 use serde_json::{Value, json};
 
 use crate::rfc3339;
 use crate::served::Served;
 
-/// Members as they are told everywhere.
-pub(super) fn list(members: &Members, is_connected: impl Fn(Address) -> bool) -> Vec<Value> {
+/// Members as they are told everywhere, with what others complained of them.
+pub(super) fn list(members: &Members, state: &Ledger, is_connected: impl Fn(Address) -> bool) -> Vec<Value> {
     members
         .iter()
         .map(|(id, member)| {
@@ -24,6 +25,7 @@ pub(super) fn list(members: &Members, is_connected: impl Fn(Address) -> bool) ->
                 "provider": member.provider,
                 "power": member.power,
                 "connected": is_connected(id),
+                "withheld": state.withheld(&id),
             })
         })
         .collect()
@@ -53,12 +55,12 @@ pub(super) async fn members(served: State<Arc<Served>>) -> Json<Value> {
         "id": served.me,
         "votes": members.get(&served.me).is_some(),
         "works_for": view.state().provider(&served.me),
-        "members": list(members, is_connected),
+        "members": list(members, view.state(), is_connected),
         "power": members.total_power(),
         "quorum": members.quorum(),
         "next": (following != members).then(|| json!({
             "height": view.height().next().next(),
-            "members": list(following, is_connected),
+            "members": list(following, view.state(), is_connected),
         })),
         "epoch": view.state().books().epoch,
         "sentences": sentences,

@@ -164,6 +164,14 @@ fn ledger(page: &mut Page, view: &View, readings: &Readings, now: Timestamp) {
         "Members of the consortium",
         view.members().count() as u64,
     );
+    let state = view.state();
+    let withholding = view.members().iter();
+    let withholding = withholding.filter(|(member, _)| state.withheld(member).is_some());
+    page.gauge(
+        "members_withholding",
+        "Members that others complained of, by the ledger",
+        withholding.count() as u64,
+    );
 }
 
 /// What was heard from other units, and what is known of them.
@@ -199,6 +207,11 @@ fn others(page: &mut Page, readings: &Readings) {
         "equivocations_total",
         "Members seen to sign two different things",
         read(&counters.equivocations),
+    );
+    page.counter(
+        "complaints_total",
+        "Complaints of members that do not hand out what they acknowledged",
+        read(&counters.complaints),
     );
     let offset_ms = match readings.node.clock {
         Some(ClockError::Ahead(ms)) => i64::try_from(ms).unwrap_or(i64::MAX),

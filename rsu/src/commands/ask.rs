@@ -193,8 +193,13 @@ impl Ask {
 
 fn members(list: &Value) -> String {
     let line = |member: &Value| {
+        let withheld = &member["withheld"];
+        let withheld = (!withheld.is_null()).then(|| {
+            let (times, height) = (&withheld["times"], &withheld["height"]);
+            format!(", withheld batches, by others' complaints: {times} times, last in block {height}")
+        });
         format!(
-            "{}  {:<16} power {:<4} {}\n",
+            "{}  {:<16} power {:<4} {}{}\n",
             plain(&member["id"]),
             plain(&member["provider"]),
             member["power"],
@@ -203,6 +208,7 @@ fn members(list: &Value) -> String {
             } else {
                 "absent"
             },
+            withheld.unwrap_or_default(),
         )
     };
     list.as_array().into_iter().flatten().map(line).collect()

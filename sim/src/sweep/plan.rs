@@ -309,7 +309,7 @@ impl Drawing {
         } else {
             self.between(5_000, 30_000)
         };
-        let trouble = match self.rng.below(8) {
+        let trouble = match self.rng.below(10) {
             0 | 1 => Trouble::Equivocate { member },
             2 => {
                 let mut audience = self.side();
@@ -323,6 +323,7 @@ impl Drawing {
                 Trouble::Flood { member, per_second }
             }
             6 => Trouble::Junk { member },
+            7 | 8 => Trouble::Slander { member },
             _ => Trouble::Forge { member },
         };
         self.add(at_ms, for_ms, trouble);

@@ -88,6 +88,10 @@ impl Town<'_> {
             match output {
                 NodeOutput::Committed(view) => self.commit(member, view),
                 NodeOutput::Equivocated(_) => *self.struck.entry("equivocation_seen").or_default() += 1,
+                NodeOutput::Complains(of) => {
+                    *self.struck.entry("complaint_made").or_default() += 1;
+                    self.watch.complained(self.members[member].address(), of);
+                }
                 output if waits.is_some() => later.push(output),
                 output => self.speak(member, output),
             }
@@ -132,8 +136,8 @@ impl Town<'_> {
                 self.watch.spoke(self.members[member].address(), &message);
                 self.send(member, message);
             }
-            NodeOutput::Fetch(want) => self.ask(member, want),
-            NodeOutput::Committed(_) | NodeOutput::Equivocated(_) => {}
+            NodeOutput::Fetch { want, of } => self.ask(member, want, of),
+            NodeOutput::Committed(_) | NodeOutput::Equivocated(_) | NodeOutput::Complains(_) => {}
         }
     }
 

@@ -71,6 +71,7 @@ impl Town<'_> {
             Trouble::SlowDisk { member, sync_ms } => self.members[member].set_sync_ms(sync_ms),
             Trouble::Twins { .. } => self.start(self.twins[&number])?,
             Trouble::Flood { .. } => self.flood(number),
+            Trouble::Slander { .. } => self.slander(number),
             Trouble::AddMember { .. }
             | Trouble::RemoveMember { .. }
             | Trouble::SetPower { .. }
@@ -111,6 +112,7 @@ impl Town<'_> {
             | Trouble::Silent { .. }
             | Trouble::Withhold { .. }
             | Trouble::Flood { .. }
+            | Trouble::Slander { .. }
             | Trouble::Junk { .. }
             | Trouble::Forge { .. } => {}
         }

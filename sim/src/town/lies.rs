@@ -12,9 +12,14 @@ use std::sync::Arc;
 use milepost_node::Want;
 use milepost_node::ledger::{Contents, Ledger};
 use milepost_node::message::{Acks, PeerMessage, Proposal, ProposedBody, Status, Vote};
+use milepost_wire::bad_batch::BadBatch;
 use milepost_wire::batch::BatchRef;
+use milepost_wire::equivocation::Word;
 use milepost_wire::vote::{self, Step};
-use milepost_wire::{Address, Block, Certificate, Hash, Header, Height, SecretKey, Signature, Signed};
+use milepost_wire::{
+    Action, Address, Block, Certificate, Complaint, Equivocation, Evidence, Hash, Header, Height, SecretKey,
+    Signature, Signed, SignedAcks,
+};
 
 use super::member::Answer;
 use super::{Event, Town};
@@ -31,17 +36,22 @@ pub(super) struct Lies {
     /// What was said lately, oldest first, for those who say it again; nothing where nobody does.
     overheard: VecDeque<Arc<PeerMessage>>,
     overhears: bool,
+    /// What members acknowledged last.
+    promises: BTreeMap<Address, SignedAcks>,
 }
 
 /// How much of it.
 const OVERHEARD_MAX: usize = 64;
+/// How often a slanderer accuses somebody.
+const SLANDER_US: u64 = 1_000_000;
 
 impl Lies {
     /// The lies of a run with these faults.
     pub(super) fn new(faults: &[Fault]) -> Self {
-        let floods = |fault: &Fault| matches!(fault.trouble, Trouble::Flood { .. });
+        let repeats =
+            |fault: &Fault| matches!(fault.trouble, Trouble::Flood { .. } | Trouble::Slander { .. });
         Self {
-            overhears: faults.iter().any(floods),
+            overhears: faults.iter().any(repeats),
             ..Self::default()
         }
     }
@@ -105,6 +115,9 @@ impl Town<'_> {
     }
 
     fn overhear(&mut self, message: &PeerMessage) {
+        if let PeerMessage::Acks(acks) = message {
+            self.lies.promises.insert(acks.message.member, acks.clone());
+        }
         let overheard = &mut self.lies.overheard;
         if overheard.len() == OVERHEARD_MAX {
             overheard.pop_front();
@@ -286,6 +299,7 @@ impl Town<'_> {
                 _ => {
                     let acks = Acks {
                         member: key.address(),
+                        height,
                         batches: vec![noise],
                     };
                     PeerMessage::Acks(Signed::sign(acks, &self.genesis.chain, &key).into_signed())
@@ -304,6 +318,107 @@ impl Town<'_> {
         let mut body = body?.clone();
         change(&mut body.block, noise);
         Some(body)
+    }
+
+    // Slander.
+
+    /// One accusation of a slanderer, handed to anybody, and the next one later.
+    pub(super) fn slander(&mut self, number: usize) {
+        let Trouble::Slander { member } = self.scenario.fault[number].trouble else {
+            return;
+        };
+        if !self.on.contains(&number) {
+            return;
+        }
+        if let Some(action) = self.accusation(member) {
+            let to = self.chance.below(self.units as u64) as usize;
+            self.hand_in(member, to, action);
+        }
+        let at_us = self.queue.now_us() + SLANDER_US;
+        self.queue.at(at_us, Event::Slander(number));
+    }
+
+    fn accusation(&mut self, from: usize) -> Option<Action> {
+        let key = self.members[from].key().clone();
+        let noise = Hash::of("noise", &[&self.chance.draw().to_le_bytes()]);
+        let draw = self.chance.below(8);
+        let others: Vec<&SignedAcks> = self.lies.promises.values().collect();
+        let others: Vec<_> = others
+            .into_iter()
+            .filter(|acks| acks.message.member != key.address())
+            .collect();
+        let pick = |chance: &mut crate::rng::Rng, count: usize| chance.below(count.max(1) as u64) as usize;
+        let promise = others.get(pick(&mut self.chance, others.len())).copied()?.clone();
+        let promised = &promise.message.batches;
+        let batch = promised[pick(&mut self.chance, promised.len())];
+        let member = promise.message.member;
+        Some(match draw {
+            // Of what was promised, and handed out to whoever asked.
+            0..=2 => Action::Complain(Complaint { promise, batch }),
+            // Of what was not.
+            3 => Action::Complain(Complaint {
+                promise,
+                batch: noise,
+            }),
+            // A promise in another's name.
+            4 => {
+                let mut acks = promise.message;
+                acks.batches = vec![noise];
+                let promise = Signed::sign(acks, &self.genesis.chain, &key).into_signed();
+                Action::Complain(Complaint {
+                    promise,
+                    batch: noise,
+                })
+            }
+            // Two words of other times, as if they were of one.
+            5 => Action::Blame(Evidence::Equivocation(self.two_words(member, noise)?)),
+            // A batch that nothing is wrong with.
+            6 => {
+                let batch = self.batches.get(&batch)?.signed().clone();
+                Action::Blame(Evidence::BadBatch(BadBatch::of(&batch, 0)?))
+            }
+            // What somebody brought before.
+            _ => {
+                let blocks = self.views.values().filter_map(|view| view.block());
+                let all = blocks.flat_map(|block| &block.body.transactions);
+                let accuses = |action: &&Action| matches!(action, Action::Blame(_) | Action::Complain(_));
+                let all = all.map(|signed| &signed.message.action).filter(accuses);
+                let all: Vec<Action> = all.cloned().collect();
+                all.get(pick(&mut self.chance, all.len()))?.clone()
+            }
+        })
+    }
+
+    fn two_words(&self, member: Address, noise: Hash) -> Option<Equivocation> {
+        let mut votes = self.lies.overheard.iter().filter_map(|message| match &**message {
+            PeerMessage::Vote(vote) if vote.voter == member => Some(vote),
+            _ => None,
+        });
+        let (one, other) = (votes.next()?, votes.next_back()?);
+        let word = |vote: &Vote, value| Word {
+            value,
+            valid_round: None,
+            signature: vote.signature,
+        };
+        Some(Equivocation {
+            member,
+            step: if one.precommit {
+                Step::Precommit
+            } else {
+                Step::Prevote
+            },
+            height: one.height,
+            round: one.round,
+            one: word(one, one.value),
+            other: word(
+                other,
+                if one.value == other.value {
+                    Some(noise)
+                } else {
+                    other.value
+                },
+            ),
+        })
     }
 
     // Answers.

@@ -9,8 +9,8 @@ use milepost_node::message::PeerMessage;
 use milepost_node::store::Store as _;
 use milepost_node::{Input as NodeInput, VerifiedBatch, Want};
 use milepost_rsu::unit::Input as UnitInput;
-use milepost_wire::SignedBatch;
 use milepost_wire::signed::signing_digest;
+use milepost_wire::{Address, SignedBatch};
 
 use super::member::Answer;
 use super::{Event, Town};
@@ -136,9 +136,11 @@ impl Town<'_> {
             .expect("every batch was made by a unit of this town")
     }
 
-    pub(super) fn ask(&mut self, from: usize, want: Want) {
+    /// Asks one machine: any that can be reached, or one of this name.
+    pub(super) fn ask(&mut self, from: usize, want: Want, of: Option<Address>) {
+        let is_meant = |to: &usize| of.is_none_or(|name| self.members[*to].address() == name);
         let others: Vec<usize> = (0..self.members.len())
-            .filter(|to| *to != from && self.connected(from, *to))
+            .filter(|to| *to != from && is_meant(to) && self.connected(from, *to))
             .collect();
         if others.is_empty() {
             return;
@@ -215,6 +217,10 @@ impl Town<'_> {
             }
             answer => answer,
         };
+        if let Answer::Batch(batch) = &answer {
+            let (by, batch) = (self.members[from].address(), batch.digest());
+            self.tell_node(to, NodeInput::HandedOut { by, batch });
+        }
         self.tell_node(to, answer.into_input());
     }
 }

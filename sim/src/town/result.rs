@@ -53,8 +53,17 @@ impl Town<'_> {
             worst_round: self.watch.worst_round,
             changes: self.watch.changes,
             jailed: self.watch.jailed,
+            complaints: self.watch.complaints,
+            withheld: self.withheld(),
             broken: self.watch.broken,
         }
+    }
+
+    /// The machines that the ledger has recorded for withholding, under any of their names.
+    fn withheld(&self) -> Vec<usize> {
+        let state = self.newest.state();
+        let is_recorded = |unit: &usize| self.names(*unit).any(|name| state.withheld(&name).is_some());
+        (0..self.units).filter(is_recorded).collect()
     }
 
     /// The members and who may become one, without their twins.

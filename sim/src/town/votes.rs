@@ -37,7 +37,7 @@ impl Town<'_> {
         }
         for member in self.honest().collect::<Vec<_>>() {
             if let Some(action) = self.ballot(member, number) {
-                self.hand_in(member, action);
+                self.hand_in(member, member, action);
             }
         }
         let at_us = self.queue.now_us() + LOOK_US;
@@ -101,12 +101,14 @@ impl Town<'_> {
 
     /// Under which of its names a machine has a vote.
     fn named(&self, member: usize, members: &Members) -> Option<Address> {
+        self.names(member).find(|name| members.get(name).is_some())
+    }
+
+    /// What a machine is called, or may come to be.
+    pub(super) fn names(&self, member: usize) -> impl Iterator<Item = Address> {
         let own = self.members[member].address();
         let renewed = self.renewals(member).map(|number| new_key(number).address());
-        [own]
-            .into_iter()
-            .chain(renewed)
-            .find(|name| members.get(name).is_some())
+        [own].into_iter().chain(renewed)
     }
 
     /// The faults that give a machine another key.
@@ -119,7 +121,8 @@ impl Town<'_> {
             .map(|(number, _)| number)
     }
 
-    fn hand_in(&mut self, member: usize, action: Action) {
+    /// Hands a transaction of one member to another, or to itself.
+    pub(super) fn hand_in(&mut self, member: usize, to: usize, action: Action) {
         let key = self.members[member].key().clone();
         let Some(view) = self.members[member].view() else {
             return;
@@ -131,7 +134,7 @@ impl Town<'_> {
             action,
         };
         let signed = Signed::sign(transaction, &self.genesis.chain, &key);
-        self.tell_node(member, NodeInput::Transaction(signed));
+        self.tell_node(to, NodeInput::Transaction(signed));
     }
 
     /// Where a member's ledger knows it under another key, it gets that key soon.

@@ -16,7 +16,7 @@ use milepost_wire::output::{EpochClosed, Estimate, Outcome};
 use milepost_wire::time::Epoch;
 use milepost_wire::vote::Step;
 use milepost_wire::{
-    Address, Block, ChainId, Change, Hash, Height, KeyId, Kind, Members, Output, Sequence, encode,
+    Action, Address, Block, ChainId, Change, Hash, Height, KeyId, Kind, Members, Output, Sequence, encode,
 };
 
 use crate::figures::Invariants;
@@ -37,6 +37,14 @@ pub(super) struct Watch {
     pub(super) changes: u64,
     /// How many members lost their vote by a sentence.
     pub(super) jailed: u64,
+    /// Of whom members that mean well complained.
+    complained_of: BTreeSet<Address>,
+    /// Names of one member, each two before and after a change of its key.
+    renamed: Vec<(Address, Address)>,
+    /// Complaints that the ledger took.
+    pub(super) complaints: u64,
+    /// How often the ledger took complaints for true.
+    pub(super) withheld: u64,
     /// Each height's block.
     pub(super) blocks: Vec<Hash>,
     /// Each height's contents.
@@ -93,6 +101,10 @@ impl Watch {
             voters_at: BTreeMap::from([(1, genesis.members.hash())]),
             changes: 0,
             jailed: 0,
+            complained_of: BTreeSet::new(),
+            renamed: Vec::new(),
+            complaints: 0,
+            withheld: 0,
             blocks: Vec::new(),
             contents: Vec::new(),
             bytes: 0,
@@ -163,6 +175,27 @@ impl Watch {
                 format!("{who:?} said {before:?} and {value:?} at height {height}, round {round}, {step:?}"),
             );
         }
+    }
+
+    /// The member `speaker` says that another does not hand out what it promised.
+    pub(super) fn complained(&mut self, speaker: Address, of: Address) {
+        if !self.liars.contains(&speaker) {
+            self.complained_of.insert(of);
+        }
+    }
+
+    /// Under which names somebody went and goes.
+    fn names(&self, name: Address) -> BTreeSet<Address> {
+        let mut names = BTreeSet::from([name]);
+        // As often as there are changes is enough to follow all of them.
+        for _ in &self.renamed {
+            for (before, after) in &self.renamed {
+                if names.contains(before) || names.contains(after) {
+                    names.extend([*before, *after]);
+                }
+            }
+        }
+        names
     }
 
     /// A proposal left for the others, a liar's as changed as it is.
@@ -248,6 +281,7 @@ impl Watch {
             .map(|batch| encode(batch.signed()).len() as u64)
             .sum::<u64>();
         self.read_outputs(now_us, view.outputs());
+        self.complaints += complaints(block, view.outputs());
         if view
             .outputs()
             .iter()
@@ -360,7 +394,23 @@ impl Watch {
             }
             Output::Enacted {
                 change, done: true, ..
-            } => self.changes += u64::from(is_of_members(change)),
+            } => {
+                self.changes += u64::from(is_of_members(change));
+                if let Change::SetKey { member, key } = change
+                    && let Ok(name) = key.address()
+                {
+                    self.renamed.push((*member, name));
+                }
+            }
+            Output::Withheld { member, .. } => {
+                self.withheld += 1;
+                if self.names(*member).is_disjoint(&self.complained_of) {
+                    self.broken(
+                        |invariants| &mut invariants.no_equivocation,
+                        format!("{member:?} was recorded for withholding at the word of liars alone"),
+                    );
+                }
+            }
             Output::Sentenced {
                 member, jailed_until, ..
             } => {
@@ -408,6 +458,18 @@ impl Watch {
     pub(super) fn executed(&self) -> u64 {
         self.counted.len() as u64
     }
+}
+
+/// How many complaints of a block the ledger took.
+fn complaints(block: &Block, outputs: &[Output]) -> u64 {
+    let done = outputs.iter().filter_map(|output| match output {
+        Output::Transacted { done, .. } => Some(*done),
+        _ => None,
+    });
+    // One for each transaction, in their order.
+    let asked = block.body.transactions.iter().zip(done);
+    let taken = asked.filter(|(signed, done)| *done && matches!(signed.message.action, Action::Complain(_)));
+    taken.count() as u64
 }
 
 /// Whether a change concerns who votes.
@@ -462,6 +524,35 @@ mod tests {
             for value in values {
                 watch.spoke(speaker, &vote(speaker, value));
             }
+            assert_eq!(watch.invariants.no_equivocation, holds, "{:?}", watch.broken);
+        }
+    }
+
+    #[test]
+    fn it_takes_an_honest_complaint_under_whatever_name() {
+        let liar = Output::Withheld {
+            epoch: Epoch(0),
+            member: name(1),
+            complaints: 2,
+        };
+        let renamed = Output::Enacted {
+            proposal: milepost_wire::ProposalId(1),
+            change: Change::SetKey {
+                member: name(7),
+                key: founding::member_key(1).public(),
+            },
+            done: true,
+        };
+        for (speaker, of, holds) in [
+            (name(0), name(1), false),
+            (name(2), name(3), false),
+            (name(2), name(1), true),
+            (name(2), name(7), true),
+        ] {
+            let mut watch = watch();
+            watch.complained(speaker, of);
+            watch.read_outputs(0, &[renamed.clone(), liar.clone()]);
+            assert_eq!(watch.withheld, 1);
             assert_eq!(watch.invariants.no_equivocation, holds, "{:?}", watch.broken);
         }
     }

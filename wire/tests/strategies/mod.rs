@@ -12,7 +12,7 @@ use milepost_wire::output::{Bond, EpochClosed, Estimate, Fate, Item, Outcome, Pa
 use milepost_wire::payout::Purse;
 use milepost_wire::proof::{OutputsProof, ReceiptNotice, StateProof};
 use milepost_wire::state::{
-    Account, Books, Ground, Operator, Quarantine, Road, Standing, StateKey, Vehicle, Vesting,
+    Account, Books, Ground, Operator, Quarantine, Road, Standing, StateKey, Vehicle, Vesting, Withheld,
 };
 use milepost_wire::time::{Epoch, Slot};
 use milepost_wire::transaction::{Enrolment, Role};
@@ -217,6 +217,26 @@ pub fn equivocation() -> impl Strategy<Value = Equivocation> {
     )
 }
 
+pub fn withheld() -> impl Strategy<Value = Withheld> {
+    (any::<[u32; 2]>(), any::<u64>()).prop_map(|([epoch, times], height)| Withheld {
+        epoch: Epoch(epoch),
+        height: Height(height),
+        times,
+    })
+}
+
+pub fn acks() -> impl Strategy<Value = Acks> {
+    (address(), any::<u64>(), vec(hash(), 0..6)).prop_map(|(member, height, batches)| Acks {
+        member,
+        height: Height(height),
+        batches,
+    })
+}
+
+pub fn complaint() -> impl Strategy<Value = Complaint> {
+    (signed(acks()), hash()).prop_map(|(promise, batch)| Complaint { promise, batch })
+}
+
 pub fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         (change(), any::<u64>()).prop_map(|(change, from)| Action::Propose {
@@ -239,6 +259,7 @@ pub fn action() -> impl Strategy<Value = Action> {
         (signed(report()), signed(report())).prop_map(|(one, other)| Action::Accuse { one, other }),
         equivocation().prop_map(|words| Action::Blame(Evidence::Equivocation(words))),
         bad_batch().prop_map(|batch| Action::Blame(Evidence::BadBatch(batch))),
+        complaint().prop_map(Action::Complain),
     ]
 }
 
@@ -329,6 +350,7 @@ pub fn state_key() -> impl Strategy<Value = StateKey> {
         (any::<u64>(), address()).prop_map(|(id, member)| StateKey::Approval(ProposalId(id), member)),
         any::<[u64; 2]>().prop_map(|[at, id]| StateKey::Scheduled(Height(at), ProposalId(id))),
         address().prop_map(StateKey::Sentence),
+        address().prop_map(StateKey::Withheld),
     ]
 }
 
@@ -486,6 +508,12 @@ pub fn an_output() -> impl Strategy<Value = Output> {
         epoch: Epoch(epoch),
         vehicle,
     });
+    let withheld =
+        (any::<[u32; 2]>(), address()).prop_map(|([epoch, complaints], member)| Output::Withheld {
+            epoch: Epoch(epoch),
+            member,
+            complaints,
+        });
     let fate = prop_oneof![
         Just(Fate::Locked),
         Just(Fate::Returned),
@@ -536,7 +564,8 @@ pub fn an_output() -> impl Strategy<Value = Output> {
         closed,
         bond,
         quarantined,
-        released
+        released,
+        withheld
     ]
 }
 
