@@ -39,12 +39,12 @@ async fn in_a_flood_of_forgeries_honest_reports_become_final() {
         .and_then(|text| text.parse().ok());
     let seconds: u32 = seconds.unwrap_or(15);
     let mut consortium = Consortium::running(Plan::default());
-    let calm = drive(&consortium, seconds);
+    let calm = drive(&consortium, 0, seconds);
     println!("final after {calm} ms without the flood");
     let memory_before = memory_kb(&consortium);
 
     let flood = Flood::begin(&consortium).await;
-    let stormy = drive(&consortium, seconds);
+    let stormy = drive(&consortium, seconds, seconds);
     let memory_in_flood = memory_kb(&consortium);
     let (put, lasted) = flood.end().await;
 
@@ -81,13 +81,16 @@ async fn in_a_flood_of_forgeries_honest_reports_become_final() {
     );
 }
 
-/// Honest vehicles drive, and all that they say becomes final: the median of the vehicles' medians, in ms.
-fn drive(consortium: &Consortium, seconds: u32) -> u64 {
+/// Honest vehicles drive on from where they are after so many seconds, and all that they say becomes final: the median of
+/// the vehicles' medians, in ms.
+fn drive(consortium: &Consortium, after: u32, seconds: u32) -> u64 {
     let drives: Vec<Drive> = (0..DRIVERS)
         .map(|nth| {
             // At one pace they would meet each block at one and the same moment of its interval for the whole drive.
             let period_s = 1.03 + 0.08 * nth as f64;
-            let lines = Ride::in_line(nth).jsonl_every(period_s, seconds);
+            let ride = Ride::in_line(nth);
+            let ride = ride.behind(-ride.speed_m_s * f64::from(after));
+            let lines = ride.jsonl_every(period_s, seconds);
             consortium.vehicle(nth).drive(Source::Jsonl(lines), DRAIN_MAX_S)
         })
         .collect();
