@@ -6,13 +6,15 @@
 //! break a promise nor stop the chain; of other faults nothing may break a promise, and once they are over the
 //! chain must go on.
 //!
-//! What members decide together goes on amid all that: who votes, with what power and which key.
+//! What members decide together goes on amid all that: who votes, with what power and which key; the numbers of the rules,
+//! the access policy, and who listens for whom.
 //!
 //! What each does to the town: [`crate::town`]. [`KINDS`] lists them all for people.
 
 use std::collections::BTreeSet;
 
-use milepost_wire::Members;
+use milepost_incentives::Params;
+use milepost_wire::{Access, Members, Setting};
 use serde::{Deserialize, Serialize};
 
 /// Something that goes wrong, and when. In a scenario: `[[fault]]` with `kind`, `at_minute`, `for_minutes` and
@@ -113,6 +115,30 @@ pub enum Trouble {
         /// Which member.
         member: usize,
     },
+    /// The members set a number of the rules.
+    SetParam {
+        /// Which number, by its name in the genesis.
+        name: String,
+        /// What it shall be.
+        value: u64,
+    },
+    /// The members decide who may come in, and who may read.
+    SetAccess {
+        /// Who.
+        access: Access,
+    },
+    /// A member enrols a unit as its listening unit: one that listens from the beginning.
+    EnrolUnit {
+        /// Which unit, counted on from the members.
+        member: usize,
+        /// For which member.
+        operator: usize,
+    },
+    /// The members end a listening unit's enrolment.
+    RevokeUnit {
+        /// Which unit.
+        member: usize,
+    },
     /// A lie: one half of the others gets other votes, proposals and blocks than the other half.
     Equivocate {
         /// Which member.
@@ -177,7 +203,7 @@ pub enum Way {
 }
 
 /// Every kind: its name, an example of its parameters, and what it does.
-pub const KINDS: [(&str, &str, &str); 19] = [
+pub const KINDS: [(&str, &str, &str); 23] = [
     (
         "crash",
         "member = 2, torn = true",
@@ -230,6 +256,26 @@ pub const KINDS: [(&str, &str, &str); 19] = [
         "the members let a member go on under another key, and it restarts with it",
     ),
     (
+        "set_param",
+        "name = \"items_max\", value = 60",
+        "the members set a number of the rules",
+    ),
+    (
+        "set_access",
+        "access = \"private\"",
+        "the members decide who may come in and read: consortium, private, public",
+    ),
+    (
+        "enrol_unit",
+        "member = 4, operator = 0",
+        "a member enrols a unit that listens as its own",
+    ),
+    (
+        "revoke_unit",
+        "member = 4",
+        "the members end a listening unit's enrolment",
+    ),
+    (
         "equivocate",
         "member = 2",
         "lie: other votes, proposals and blocks to every other member",
@@ -278,6 +324,10 @@ impl Fault {
             Trouble::RemoveMember { .. } => "remove_member",
             Trouble::SetPower { .. } => "set_power",
             Trouble::SetKey { .. } => "set_key",
+            Trouble::SetParam { .. } => "set_param",
+            Trouble::SetAccess { .. } => "set_access",
+            Trouble::EnrolUnit { .. } => "enrol_unit",
+            Trouble::RevokeUnit { .. } => "revoke_unit",
             Trouble::Equivocate { .. } => "equivocate",
             Trouble::Twins { .. } => "twins",
             Trouble::Silent { .. } => "silent",
@@ -366,7 +416,21 @@ impl Fault {
                     ))
                 }
             }
-            Trouble::Crash { member, .. }
+            Trouble::SetParam { name: number, value } => {
+                let setting = Setting {
+                    name: number.clone(),
+                    value: *value,
+                };
+                let set = Params::default().with(&[setting]);
+                set.map(drop).map_err(|why| format!("fault {name}: {why}"))
+            }
+            Trouble::SetAccess { .. } => Ok(()),
+            Trouble::EnrolUnit { member, operator } => {
+                known(member)?;
+                known(operator)
+            }
+            Trouble::RevokeUnit { member }
+            | Trouble::Crash { member, .. }
             | Trouble::RemoveMember { member }
             | Trouble::SetKey { member }
             | Trouble::Freeze { member }
@@ -383,11 +447,11 @@ impl Fault {
     }
 }
 
-/// How many units there are where these are the faults: members, and after them those that are voted in later and
-/// listen until then.
+/// How many units there are where these are the faults: members, and after them those that listen, some until they are
+/// voted in.
 pub fn units(members: usize, faults: &[Fault]) -> usize {
     let newcomer = |fault: &Fault| match fault.trouble {
-        Trouble::AddMember { member, .. } => Some(member),
+        Trouble::AddMember { member, .. } | Trouble::EnrolUnit { member, .. } => Some(member),
         _ => None,
     };
     let newcomers: BTreeSet<usize> = faults

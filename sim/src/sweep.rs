@@ -79,8 +79,14 @@ struct Report {
     faults: u64,
     /// Changes of members that were done.
     changes: u64,
+    /// Other decisions of members that were carried out.
+    decisions: u64,
     /// Members that lost their vote by a sentence.
     jailed: u64,
+    /// Complaints that the ledger took.
+    complaints: u64,
+    /// Members of which it took them for true.
+    withheld: u64,
     failing: Vec<Failing>,
 }
 
@@ -212,7 +218,10 @@ fn report(options: &Options, outcomes: &[Outcome], terminal: bool) -> anyhow::Re
         blocks: outcomes.iter().map(|outcome| outcome.height).sum(),
         faults: outcomes.iter().map(|outcome| outcome.faults).sum(),
         changes: outcomes.iter().map(|outcome| outcome.changes).sum(),
+        decisions: outcomes.iter().map(|outcome| outcome.decisions).sum(),
         jailed: outcomes.iter().map(|outcome| outcome.jailed).sum(),
+        complaints: outcomes.iter().map(|outcome| outcome.complaints).sum(),
+        withheld: outcomes.iter().map(|outcome| outcome.withheld).sum(),
         failing,
     })
 }
@@ -233,7 +242,10 @@ fn print(report: &Report) {
     println!("blocks      {}", report.blocks);
     println!("faults      {}", report.faults);
     println!("changes     {}", report.changes);
+    println!("decisions   {}", report.decisions);
     println!("jailed      {}", report.jailed);
+    println!("complaints  {}", report.complaints);
+    println!("withheld    {}", report.withheld);
     if report.control.is_some() {
         return;
     }

@@ -75,6 +75,8 @@ pub struct Played {
     pub worst_round: u32,
     /// How many changes of members were done.
     pub changes: u64,
+    /// How many other decisions of the members were carried out: on numbers, on access and on listening units.
+    pub decisions: u64,
     /// How many members lost their vote by a sentence.
     pub jailed: u64,
     /// How many complaints the ledger took, of members that do not hand out what they acknowledged.

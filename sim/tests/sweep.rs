@@ -3,6 +3,7 @@
 //! `milepost-sim sweep` plays more of them; docs/testing.md says what was found with a thousand.
 
 use milepost_sim::control::Control;
+use milepost_sim::fault::{Fault, Trouble};
 use milepost_sim::sweep::plan::Plan;
 use milepost_sim::sweep::run::{self, Ended, Outcome};
 use milepost_sim::sweep::{CAUGHT_MIN_PERCENT, shrink};
@@ -26,7 +27,10 @@ fn whatever_goes_wrong_no_promise_is_broken_and_the_chain_goes_on() {
     // Members come, go, change and are jailed amid all that, and not just on paper.
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     assert!(sum(|outcome| outcome.changes) > 100, "{outcomes:?}");
+    assert!(sum(|outcome| outcome.decisions) > 30, "{outcomes:?}");
     assert!(sum(|outcome| outcome.jailed) > 0, "{outcomes:?}");
+    // Liars are listened to, too.
+    assert!(sum(|outcome| outcome.complaints) > 0, "{outcomes:?}");
 }
 
 /// Without these, the test above could pass because nobody looks.
@@ -45,13 +49,26 @@ fn every_broken_rule_is_noticed() {
     }
 }
 
-/// Seed 494 takes the votes of all members but one, and then gives one back: whose block nobody heard proposed, it is the
+/// The votes of all members but one are taken, and then one is given back: whose block nobody heard proposed, it is the
 /// members who voted on that block that count, not those of the next.
 #[test]
 fn a_member_that_decides_alone_need_not_be_heard_and_the_next_ones_are_again() {
-    let outcome = run::play(&Plan::draw(494, None));
+    let mut plan = Plan::draw(494, None);
+    let vote = |at_ms, trouble| Fault {
+        at_ms,
+        for_ms: 12_000,
+        trouble,
+    };
+    plan.members = 4;
+    plan.faults = vec![
+        vote(12_420, Trouble::RemoveMember { member: 2 }),
+        vote(16_500, Trouble::RemoveMember { member: 3 }),
+        vote(24_000, Trouble::RemoveMember { member: 0 }),
+        vote(36_900, Trouble::AddMember { member: 3, power: 1 }),
+    ];
+    let outcome = run::play(&plan);
     assert_eq!(outcome.ended, Ended::Well, "{outcome:?}");
-    assert!(outcome.changes >= 4, "{outcome:?}");
+    assert_eq!(outcome.changes, 4, "{outcome:?}");
 }
 
 #[test]

@@ -2,12 +2,14 @@
 //!
 //! A [`Plan`] is a town of four or seven members and a few vehicles, a minute long, with some blocks a second or
 //! two apart, and a list of faults. As many members as may lie do; the other faults befall anybody, several at
-//! once, all members at once now and then. In every other town, the members vote on who they are meanwhile, as long as
+//! once, all members at once now and then. In every other town, the members vote on who they are meanwhile, on the rules and on who listens, as long as
 //! liars have less than a third of the power whatever of it they decide. All of it follows from the seed. A plan is a scenario: what a sweep
 //! plays is what its text says.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+
+use milepost_wire::Access;
 
 use crate::control::Control;
 use crate::fault::{self, Fault, Trouble, Way};
@@ -39,6 +41,24 @@ const TICK_MS: u64 = 60;
 const VOTED_MS: u64 = 40_000;
 /// So many units listen at most until they are voted in.
 const LISTENERS_MAX: usize = 2;
+/// Numbers of the rules that members vote on, each with the least and the most that it becomes.
+const NUMBERS: [(&str, u64, u64); 14] = [
+    ("proposal_life_ms", 2_000, 60_000),
+    ("evidence_blocks", 5, 100_000),
+    ("forfeit_bps", 0, 10_000),
+    ("withheld_blocks", 1_024, 10_000),
+    ("withheld_forfeit_bps", 0, 10_000),
+    ("items_max", 1, 120),
+    ("reporters_needed", 1, 4),
+    ("need_max", 1, 8),
+    ("reward_per_hour_micro", 0, 10_000_000_000),
+    ("halving_epochs", 1, 20_000),
+    ("operators_bps", 0, 9_000),
+    ("base_bps", 0, 10_000),
+    ("vest_epochs", 0, 200),
+    ("lean_words", 0, 10),
+];
+
 /// Longer than any run takes: a lie that never ends.
 const FOR_EVER_MS: u64 = 600_000;
 
@@ -198,7 +218,7 @@ impl Drawing {
             self.plan.jail_epochs = self.between(1, 3);
         }
         if self.rng.chance(0.5) {
-            for _ in 0..self.between(1, 5) {
+            for _ in 0..self.between(1, 6) {
                 self.vote();
             }
         }
@@ -210,18 +230,36 @@ impl Drawing {
         let for_ms = self.between(4_000, 15_000);
         let units = fault::units(self.plan.members, &self.plan.faults);
         let member = self.rng.below(units as u64) as usize;
-        let trouble = match self.rng.below(8) {
+        let trouble = match self.rng.below(16) {
             0 | 1 if units < self.plan.members + LISTENERS_MAX => Trouble::AddMember {
                 member: units,
                 power: self.between(1, 2),
             },
             0..=2 => Trouble::AddMember { member, power: 1 },
             3 | 4 => Trouble::RemoveMember { member },
-            5 => Trouble::SetPower {
+            5 | 6 => Trouble::SetPower {
                 member,
                 power: self.between(1, 3),
             },
-            _ => Trouble::SetKey { member },
+            7 | 8 => Trouble::SetKey { member },
+            9 | 10 => self.number(),
+            11 => Trouble::SetAccess {
+                access: [Access::Consortium, Access::Private, Access::Public][self.rng.below(3) as usize],
+            },
+            12 | 13 if units < self.plan.members + LISTENERS_MAX => Trouble::EnrolUnit {
+                member: units,
+                operator: self.member(),
+            },
+            _ if units == self.plan.members => self.number(),
+            nth => {
+                let member = self.between(self.plan.members as u64, units as u64 - 1) as usize;
+                let operator = self.member();
+                if nth < 14 {
+                    Trouble::EnrolUnit { member, operator }
+                } else {
+                    Trouble::RevokeUnit { member }
+                }
+            }
         };
         self.add(at_ms, for_ms, trouble);
         if !self.plan.bears_liars() {
@@ -236,6 +274,15 @@ impl Drawing {
                 at_sync,
             };
             self.add(at_ms + for_ms / 2, soon_ms, crash);
+        }
+    }
+
+    /// A number of the rules that anything may be done to.
+    fn number(&mut self) -> Trouble {
+        let (name, least, most) = NUMBERS[self.rng.below(NUMBERS.len() as u64) as usize];
+        Trouble::SetParam {
+            name: name.into(),
+            value: self.between(least, most),
         }
     }
 

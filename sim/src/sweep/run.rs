@@ -29,8 +29,14 @@ pub struct Outcome {
     pub faults: u64,
     /// How many changes of members were done.
     pub changes: u64,
+    /// How many other decisions of the members were carried out.
+    pub decisions: u64,
     /// How many members lost their vote by a sentence.
     pub jailed: u64,
+    /// How many complaints the ledger took, of members that do not hand out what they acknowledged.
+    pub complaints: u64,
+    /// Of how many members it took them for true.
+    pub withheld: u64,
 }
 
 /// How a run ended.
@@ -57,7 +63,10 @@ pub fn play(plan: &Plan) -> Outcome {
         height: 0,
         faults,
         changes: 0,
+        decisions: 0,
         jailed: 0,
+        complaints: 0,
+        withheld: 0,
     };
     let played = match played {
         Ok(Ok(played)) => played,
@@ -81,7 +90,10 @@ pub fn play(plan: &Plan) -> Outcome {
         height: played.figures.ledger.height,
         faults,
         changes: played.changes,
+        decisions: played.decisions,
         jailed: played.jailed,
+        complaints: played.complaints,
+        withheld: played.withheld.len() as u64,
     }
 }
 

@@ -75,7 +75,11 @@ impl Town<'_> {
             Trouble::AddMember { .. }
             | Trouble::RemoveMember { .. }
             | Trouble::SetPower { .. }
-            | Trouble::SetKey { .. } => self.campaign(number),
+            | Trouble::SetKey { .. }
+            | Trouble::SetParam { .. }
+            | Trouble::SetAccess { .. }
+            | Trouble::EnrolUnit { .. }
+            | Trouble::RevokeUnit { .. } => self.campaign(number),
             Trouble::Partition { .. }
             | Trouble::Lossy { .. }
             | Trouble::Equivocate { .. }
@@ -108,6 +112,10 @@ impl Town<'_> {
             | Trouble::RemoveMember { .. }
             | Trouble::SetPower { .. }
             | Trouble::SetKey { .. }
+            | Trouble::SetParam { .. }
+            | Trouble::SetAccess { .. }
+            | Trouble::EnrolUnit { .. }
+            | Trouble::RevokeUnit { .. }
             | Trouble::Equivocate { .. }
             | Trouble::Silent { .. }
             | Trouble::Withhold { .. }

@@ -52,6 +52,7 @@ impl Town<'_> {
             vehicles,
             worst_round: self.watch.worst_round,
             changes: self.watch.changes,
+            decisions: self.watch.decisions,
             jailed: self.watch.jailed,
             complaints: self.watch.complaints,
             withheld: self.withheld(),

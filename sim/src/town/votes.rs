@@ -4,13 +4,16 @@
 //! the ledger as their own member has it: is the change done, scheduled, open? Then they hand their member the
 //! transaction that is missing, signed with its key. So proposals are made twice where two do not know of each other,
 //! and votes are lost where a member crashes. A member that goes on under another key is restarted with it, once its
-//! own ledger says so.
+//! own ledger says so. A member that wants a unit to listen for it enrols it alone.
 //!
 //! What must hold of voters, whoever they are: [`super::watch`].
 
 use milepost_incentives::State;
 use milepost_node::Input as NodeInput;
-use milepost_wire::{Action, Address, Change, Height, Member, Members, SecretKey, Signed, Transaction};
+use milepost_wire::transaction::Enrolment;
+use milepost_wire::{
+    Action, Address, Change, Height, Member, Members, Role, SecretKey, Setting, Signed, Transaction,
+};
 
 use super::{Event, Town};
 use crate::fault::Trouble;
@@ -35,6 +38,11 @@ impl Town<'_> {
         if !self.on.contains(&number) {
             return;
         }
+        if let Trouble::EnrolUnit { member, operator } = self.scenario.fault[number].trouble
+            && let Some(action) = self.enrolment(member, operator)
+        {
+            self.hand_in(operator, operator, action);
+        }
         for member in self.honest().collect::<Vec<_>>() {
             if let Some(action) = self.ballot(member, number) {
                 self.hand_in(member, member, action);
@@ -44,12 +52,27 @@ impl Town<'_> {
         self.queue.at(at_us, Event::Campaign(number));
     }
 
+    /// The enrolment that a unit lacks, by the operator's ledger: a key is enrolled once and for all.
+    fn enrolment(&self, unit: usize, operator: usize) -> Option<Action> {
+        let view = self.members[operator].view()?;
+        let (key, own) = (self.members[unit].key(), self.members[operator].address());
+        view.members().get(&own)?;
+        let is_known = view.state().vehicle(&key.key_id()).is_some();
+        (!is_known).then(|| {
+            Action::Enrol(Enrolment {
+                key: key.public(),
+                group: 0,
+                role: Role::Unit { operator: own },
+            })
+        })
+    }
+
     /// What a member's operator does about a change, as things stand there.
     fn ballot(&mut self, member: usize, number: usize) -> Option<Action> {
         let view = self.members[member].view()?;
         let (state, own) = (view.state(), self.members[member].address());
         state.members().get(&own)?;
-        let change = self.missing_change(number, state.members())?;
+        let change = self.missing_change(number, state)?;
         if state.scheduled().any(|(.., scheduled)| *scheduled == change) {
             return None;
         }
@@ -69,9 +92,24 @@ impl Town<'_> {
     }
 
     /// The change that a fault wants, unless it is so already or has no sense.
-    fn missing_change(&self, number: usize, members: &Members) -> Option<Change> {
+    fn missing_change(&self, number: usize, state: &State) -> Option<Change> {
+        let members = state.members();
         let named = |member: usize| self.named(member, members);
         match self.scenario.fault[number].trouble {
+            Trouble::SetParam { ref name, value } => {
+                let name = name.clone();
+                let settings = vec![Setting { name, value }];
+                let after = state.params().with(&settings).ok()?;
+                (after != *state.params()).then_some(Change::SetParams(settings))
+            }
+            Trouble::SetAccess { access } => {
+                (state.charter().access != access).then_some(Change::SetAccess(access))
+            }
+            Trouble::RevokeUnit { member } => {
+                let vehicle = self.members[member].key().key_id();
+                let enrolled = state.vehicle(&vehicle).filter(|unit| !unit.revoked);
+                enrolled.map(|_| Change::Revoke { vehicle })
+            }
             Trouble::AddMember { member, power } => named(member).is_none().then(|| {
                 Change::AddMember(Member {
                     key: self.members[member].key().public(),

@@ -33,8 +33,10 @@ pub(super) struct Watch {
     voters: BTreeMap<Hash, Members>,
     /// Who votes at each height, as far as that is certain; old ones are forgotten.
     voters_at: BTreeMap<u64, Hash>,
-    /// How many changes of members were done.
+    /// How many changes of members were done, ...
     pub(super) changes: u64,
+    /// ... and how many others that members decided.
+    pub(super) decisions: u64,
     /// How many members lost their vote by a sentence.
     pub(super) jailed: u64,
     /// Of whom members that mean well complained.
@@ -100,6 +102,7 @@ impl Watch {
             voters: BTreeMap::from([(genesis.members.hash(), genesis.members.clone())]),
             voters_at: BTreeMap::from([(1, genesis.members.hash())]),
             changes: 0,
+            decisions: 0,
             jailed: 0,
             complained_of: BTreeSet::new(),
             renamed: Vec::new(),
@@ -396,6 +399,7 @@ impl Watch {
                 change, done: true, ..
             } => {
                 self.changes += u64::from(is_of_members(change));
+                self.decisions += u64::from(!is_of_members(change));
                 if let Change::SetKey { member, key } = change
                     && let Ok(name) = key.address()
                 {
