@@ -68,6 +68,11 @@ impl Level {
         Self(missed.count() as u8)
     }
 
+    /// As vehicles report it: 0 (A, free) to 5 (F, a jam).
+    pub fn code(self) -> u8 {
+        self.0
+    }
+
     /// `A` to `F`.
     pub fn letter(self) -> char {
         char::from(b'A' + self.0)
@@ -92,6 +97,7 @@ mod tests {
             .iter()
             .collect();
         assert_eq!(letters, "AABBCCDDEEFF");
+        assert_eq!(Level::of(0, 100).code(), milepost_wire::Measure::CONGESTION_MAX);
         assert_eq!(Level::of(0, 0).letter(), 'A');
     }
 

@@ -4,11 +4,14 @@
 //! A behaviour is a pure function of these, of time and of a stream of chance; its signatures are always real,
 //! since a liar has a key as good as anyone's.
 //!
+//! What it says besides speed follows from that: [`crate::beside`].
+//!
 //! [`SPECS`] is the one list of behaviours, with parameters and defaults: a scenario's `[[fleet]]` is read
 //! against it and `milepost-sim behaviours` prints it.
 
 use std::collections::BTreeMap;
 
+use crate::beside::OFFSET_PCT;
 use crate::insider::CONDUCTS;
 use crate::rng::Rng;
 
@@ -65,7 +68,7 @@ pub enum Behaviour {
     /// Says what it sees.
     Honest,
     /// Is off by the same amount always.
-    Bias { offset_kmh: f64 },
+    Bias { offset_kmh: f64, offset_pct: f64 },
     /// Draws a number.
     Random { low_kmh: f64, high_kmh: f64 },
     /// Says the same always.
@@ -152,8 +155,14 @@ pub const SPECS: &[Spec] = &[
     Spec {
         name: "bias",
         about: "adds the same to every reading: a broken sensor, or an invented jam",
-        parameters: &[parameter("offset_kmh", -25.0, "added to every reading")],
-        build: |p| Behaviour::Bias { offset_kmh: p[0] },
+        parameters: &[
+            parameter("offset_kmh", -25.0, "added to every reading of speed"),
+            parameter("offset_pct", OFFSET_PCT, "added to every reading of humidity"),
+        ],
+        build: |p| Behaviour::Bias {
+            offset_kmh: p[0],
+            offset_pct: p[1],
+        },
     },
     Spec {
         name: "random",
@@ -410,7 +419,7 @@ impl Behaviour {
         let truth = Say::Here(seen.reading_kmh);
         match *self {
             Self::Honest => truth,
-            Self::Bias { offset_kmh } => lie(offset_kmh),
+            Self::Bias { offset_kmh, .. } => lie(offset_kmh),
             Self::Random { low_kmh, high_kmh } => Say::Here(rng.between(low_kmh, high_kmh)),
             Self::Constant { speed_kmh } => Say::Here(speed_kmh),
             Self::ClassMean => Say::Here(seen.class_mean_kmh),
@@ -552,12 +561,15 @@ mod tests {
     fn parameters_replace_defaults_and_unknown_ones_are_refused() {
         assert_eq!(
             named("bias", &[("offset_kmh", 5.0)]),
-            Ok(Behaviour::Bias { offset_kmh: 5.0 })
+            Ok(Behaviour::Bias {
+                offset_kmh: 5.0,
+                offset_pct: OFFSET_PCT
+            })
         );
         let error = named("bias", &[("offset", 5.0)])
             .expect_err("no such parameter")
             .to_string();
-        assert_eq!(error, "bias takes offset_kmh, found \"offset\"");
+        assert_eq!(error, "bias takes offset_kmh, offset_pct, found \"offset\"");
         let error = named("honest", &[("x", 5.0)])
             .expect_err("no such parameter")
             .to_string();

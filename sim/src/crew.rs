@@ -73,6 +73,11 @@ impl Company {
         self.further.get(&key).map_or(key, |further| further.vehicle)
     }
 
+    /// Whether this key is a roadside sensor's.
+    pub(crate) fn is_sensor(&self, key: usize) -> bool {
+        self.operators.contains_key(&key)
+    }
+
     /// Which key its vehicle had before.
     pub(crate) fn key_before(&self, key: usize) -> Option<usize> {
         self.further.get(&key).map(|further| further.before)

@@ -1,16 +1,17 @@
 //! Who sits in the vehicles?
 //!
 //! A [`Driver`] sits behind one key of a company's ([`crate::crew`]): the sensor with its errors, the behaviour, and the
-//! stream of chance that both draw from. What it says goes into a `milepost_obu::Vehicle` core, the same that drives real
+//! stream of chance that both draw from; beside them the senses for all that is not speed ([`crate::beside`]). What it says goes into a `milepost_obu::Vehicle` core, the same that drives real
 //! vehicles; the simulator and the demo both do that. What anybody can learn from the ledger and the air comes in as
 //! a [`Public`].
 
 use std::sync::Arc;
 
 use milepost_obu::vehicle::Sensed;
-use milepost_wire::{Cell, Measure, Speed, Timestamp};
+use milepost_wire::{Cell, Kind, Measure, Speed, Timestamp};
 
 use crate::behaviour::{Behaviour, Say, Seen};
+use crate::beside::{Senses, Speech};
 use crate::crew::{Company, Sensor};
 use crate::rng::Rng;
 use crate::world::{Sighting, World};
@@ -19,6 +20,11 @@ use crate::world::{Sighting, World};
 pub trait Public {
     /// The final picture of a road, in km/h.
     fn published_kmh(&self, cell: Cell) -> Option<f64>;
+
+    /// The final picture of a road, of any kind, in the kind's unit; `None` where that is not known.
+    fn published(&self, _cell: Cell, _kind: Kind) -> Option<i32> {
+        None
+    }
 
     /// How many groups report of a road in a slot, on the long run; `None` where that is not known.
     fn heard(&self, _cell: Cell) -> Option<f64> {
@@ -61,6 +67,24 @@ pub enum Deed {
     Nothing,
 }
 
+/// All that a driver says when it has looked at the road.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// Of speed, or a danger that is not there.
+    pub deed: Deed,
+    /// What it says besides, in the order of kinds; nothing where the world does not ask.
+    pub beside: Vec<Word>,
+}
+
+/// A word on a road besides speed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Word {
+    /// An index into [`World::roads`].
+    pub road: usize,
+    /// As its vehicle senses it.
+    pub sensed: Sensed,
+}
+
 /// One key's driver.
 #[derive(Clone, Debug)]
 pub struct Driver {
@@ -69,6 +93,8 @@ pub struct Driver {
     sensor: Sensor,
     bias_kmh: f64,
     rng: Rng,
+    /// `None` for a roadside sensor, which measures speed.
+    senses: Option<Senses>,
     key: usize,
     key_before: Option<usize>,
     has_key_after: bool,
@@ -86,19 +112,33 @@ impl Driver {
             sensor: company.sensor,
             bias_kmh,
             rng,
+            senses: (!company.is_sensor(key)).then(|| Senses::new(company.vehicle_of(key), seed)),
             key,
             key_before: company.key_before(key),
             has_key_after: company.has_key_after(key),
         }
     }
 
-    /// What it does about a sighting.
+    /// What it does about a sighting, and says of speed.
     pub fn look(&mut self, world: &World, sighting: &Sighting, now: Timestamp, public: &impl Public) -> Deed {
-        let road = &world.roads[sighting.road];
+        self.tell(world, sighting, now, public).deed
+    }
+
+    /// What it does about a sighting, and all that it says.
+    pub fn tell(&mut self, world: &World, sighting: &Sighting, now: Timestamp, public: &impl Public) -> Told {
         let error_kmh = self.bias_kmh + self.sensor.sd_kmh * self.rng.normal();
+        let reading = self
+            .senses
+            .as_mut()
+            .and_then(|senses| senses.read(world, sighting));
+        let road = &world.roads[sighting.road];
         let begun_ms = sighting.at_ms.checked_sub(self.from_ms);
+        let mut told = Told {
+            deed: Deed::Nothing,
+            beside: Vec::new(),
+        };
         if !self.is_in_use(begun_ms.is_some(), public) {
-            return Deed::Nothing;
+            return told;
         }
         let seen = Seen {
             reading_kmh: (sighting.speed_kmh + error_kmh).max(0.0),
@@ -112,24 +152,47 @@ impl Driver {
             Some(_) => self.behaviour,
             None => Behaviour::Honest,
         };
-        match behaviour.say(&seen, &mut self.rng) {
-            Say::Nothing => Deed::Nothing,
-            Say::Again => Deed::Again,
-            Say::Here(speed_kmh) => tell(world, sighting, speed_kmh, now),
-            Say::Overheard => match public.overheard_kmh(sighting.road) {
-                Some(speed_kmh) => tell(world, sighting, speed_kmh, now),
-                None => Deed::Nothing,
-            },
-            Say::There(there) => tell_elsewhere(world, sighting, there, now, public),
-            Say::Scarcest => {
-                let there = scarcest(world, public).unwrap_or(sighting.road);
-                tell_elsewhere(world, sighting, there, now, public)
-            }
-            Say::Danger(cause) => Deed::Warn {
+        let said = behaviour.say(&seen, &mut self.rng);
+        let claimed = match said {
+            Say::There(there) => elsewhere(world, sighting, there),
+            Say::Scarcest => elsewhere(world, sighting, scarcest(world, public).unwrap_or(sighting.road)),
+            _ => *sighting,
+        };
+        let speed_kmh = match said {
+            Say::Nothing => return told,
+            Say::Again => Err(Deed::Again),
+            Say::Here(speed_kmh) => Ok(speed_kmh),
+            Say::Overheard => public.overheard_kmh(sighting.road).ok_or(Deed::Nothing),
+            Say::There(_) | Say::Scarcest => Ok(usual_kmh(world, &claimed, public)),
+            Say::Danger(cause) => Err(Deed::Warn {
                 road: sighting.road,
                 sensed: sensed(world, sighting, Measure::Hazard(cause), now),
-            },
+            }),
+        };
+        let speed_kmh = match speed_kmh {
+            Ok(speed_kmh) => speed_kmh,
+            Err(deed) => {
+                told.deed = deed;
+                return told;
+            }
+        };
+        told.deed = tell(world, &claimed, speed_kmh, now);
+        if let (Some(senses), Some(reading)) = (&mut self.senses, reading) {
+            let speech = Speech {
+                speed_kmh,
+                is_true: said == Say::Here(seen.reading_kmh),
+                minute: seen.minute,
+            };
+            let words = senses.say(&behaviour, world, &claimed, &speech, &reading, public);
+            told.beside = words
+                .into_iter()
+                .map(|measure| Word {
+                    road: claimed.road,
+                    sensed: sensed(world, &claimed, measure, now),
+                })
+                .collect();
         }
+        told
     }
 
     /// Whether its vehicle reports under this key: all at once, or one after the other.
@@ -159,23 +222,22 @@ fn scarcest(world: &World, public: &impl Public) -> Option<usize> {
         .map(|(number, _)| number)
 }
 
-fn tell_elsewhere(
-    world: &World,
-    sighting: &Sighting,
-    there: usize,
-    now: Timestamp,
-    public: &impl Public,
-) -> Deed {
+/// As if its vehicle were on another road.
+fn elsewhere(world: &World, sighting: &Sighting, there: usize) -> Sighting {
     let road = &world.roads[there];
-    let mean_kmh = world.class_means_kmh[road.class];
-    let speed_kmh = public.published_kmh(road.cell).unwrap_or(mean_kmh);
-    let claimed = Sighting {
+    Sighting {
         road: there,
         place: road.place,
         heading: road.heading,
         ..*sighting
-    };
-    tell(world, &claimed, speed_kmh, now)
+    }
+}
+
+/// What is published of a road's speed, or usual on roads of its class.
+fn usual_kmh(world: &World, claimed: &Sighting, public: &impl Public) -> f64 {
+    let road = &world.roads[claimed.road];
+    let mean_kmh = world.class_means_kmh[road.class];
+    public.published_kmh(road.cell).unwrap_or(mean_kmh)
 }
 
 fn tell(world: &World, sighting: &Sighting, speed_kmh: f64, now: Timestamp) -> Deed {

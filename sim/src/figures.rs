@@ -6,16 +6,19 @@
 //! Floats are rounded to fixed decimals before they are written, and maps are ordered: equal results are equal
 //! bytes.
 
+pub mod kinds;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use milepost_obu::finality::Finality;
-use milepost_rsu::level::Level;
-use milepost_wire::{Address, Hash};
+use milepost_wire::{Address, Hash, Kind};
 use serde::Serialize;
 use serde_json::Value;
 
+use self::kinds::{CongestionFigures, HazardFigures, HumidityFigures, Row};
 use crate::scenario::{Expectation, Range};
+use crate::world::conditions::level;
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -96,6 +99,15 @@ pub struct PictureFigures {
     pub plain_mean_los_agreement: f64,
     /// Over all roads and slots, those included of which nobody spoke.
     pub all: AllFigures,
+    /// Of congestion, where vehicles report it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub congestion: Option<CongestionFigures>,
+    /// Of the roads' humidity, where vehicles report it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub humidity: Option<HumidityFigures>,
+    /// Of dangers, where vehicles report them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hazards: Option<HazardFigures>,
 }
 
 /// How good the picture was over all roads and slots that somebody drove on, whether heard of or not. Of the latter the
@@ -316,6 +328,7 @@ pub fn picture(items: &[Item], truth_min_vehicle_s: f64) -> PictureFigures {
             interval_90_hit: mean(&all, Compared::holds),
             los_agreement: mean(&all, Compared::level_is_right),
         },
+        ..PictureFigures::default()
     }
 }
 
@@ -375,12 +388,6 @@ impl Compared {
             level(kmh, self.free_flow) == level(self.truth, self.free_flow),
         ))
     }
-}
-
-/// Level of service by a speed's share of free flow; to a thousandth of a km/h.
-fn level(kmh: f64, free_flow_kmh: f64) -> Level {
-    let whole = |kmh: f64| (kmh * 1e3).round().max(0.0) as u64;
-    Level::of(whole(kmh), whole(free_flow_kmh))
 }
 
 /// The mean of what there is.
@@ -556,6 +563,16 @@ impl Figures {
                 picture.all.plain_mean_weighted_mae_kmh
             ),
         );
+        let beside = [
+            ("congestion", picture.congestion.map(|figures| figures.line())),
+            ("humidity", picture.humidity.map(|figures| figures.line())),
+            ("hazards", picture.hazards.map(|figures| figures.line())),
+        ];
+        for (name, text) in beside {
+            if let Some(text) = text {
+                line(name, text);
+            }
+        }
         for fleet in &self.fleets {
             line(
                 "fleet",
@@ -726,10 +743,11 @@ fn describe(expected: &Expectation) -> String {
     }
 }
 
-/// `items.csv`.
-pub fn items_csv(items: &[Item]) -> String {
+/// `items.csv`: speed, then the other kinds. Those leave the columns in km/h empty; the last five columns are the same for
+/// all.
+pub fn items_csv(items: &[Item], beside: &[Row]) -> String {
     let mut text = String::from(
-        "place,kind,slot_begin_s,slot_end_s,estimate_kmh,low_kmh,high_kmh,vehicles,truth_kmh,truth_vehicle_s\n",
+        "place,kind,slot_begin_s,slot_end_s,estimate_kmh,low_kmh,high_kmh,vehicles,truth_kmh,truth_vehicle_s,unit,estimate,low,high,truth\n",
     );
     for item in items {
         let Item {
@@ -738,26 +756,29 @@ pub fn items_csv(items: &[Item]) -> String {
             slot_end_s,
             ..
         } = item;
-        let published = item.published.map_or_else(
-            || ",,,0".to_owned(),
+        let estimate = item.published.map_or_else(
+            || ",,".to_owned(),
             |Published {
                  kmh,
                  low_kmh,
                  high_kmh,
-                 vehicles,
                  ..
-             }| { format!("{kmh:.3},{low_kmh:.3},{high_kmh:.3},{vehicles}") },
+             }| { format!("{kmh:.3},{low_kmh:.3},{high_kmh:.3}") },
         );
-        let truth = item.truth.map_or_else(
-            || ",0".to_owned(),
-            |truth| format!("{:.3},{}", truth.speed_kmh, round(truth.vehicle_s)),
-        );
+        let vehicles = item.published.map_or(0, |published| published.vehicles);
+        let truth = item
+            .truth
+            .map_or_else(String::new, |truth| format!("{:.3}", truth.speed_kmh));
+        let vehicle_s = round(item.truth.map_or(0.0, |truth| truth.vehicle_s));
         let _ = writeln!(
             text,
-            "{},speed,{slot_begin_s},{slot_end_s},{published},{truth}",
-            quoted(place)
+            "{},{},{slot_begin_s},{slot_end_s},{estimate},{vehicles},{truth},{vehicle_s},{},{estimate},{truth}",
+            quoted(place),
+            Kind::Speed,
+            kinds::unit(Kind::Speed)
         );
     }
+    kinds::write_rows(&mut text, beside);
     text
 }
 
@@ -893,10 +914,13 @@ mod tests {
 
     #[test]
     fn a_table_leaves_empty_what_was_not_published() {
-        let text = items_csv(&[item(Some(50.0), 51.0), item(None, 10.0)]);
+        let text = items_csv(&[item(Some(50.0), 51.0), item(None, 10.0)], &[]);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[1], "\"a,b\",speed,60,120,50.000,48.000,52.000,3,51.000,7");
-        assert_eq!(lines[2], "\"a,b\",speed,60,120,,,,0,10.000,7");
+        assert_eq!(
+            lines[1],
+            "\"a,b\",speed,60,120,50.000,48.000,52.000,3,51.000,7,km/h,50.000,48.000,52.000,51.000"
+        );
+        assert_eq!(lines[2], "\"a,b\",speed,60,120,,,,0,10.000,7,km/h,,,,10.000");
     }
 
     #[test]

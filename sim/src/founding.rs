@@ -10,6 +10,7 @@ use milepost_wire::{Access, ChainId, KeyId, Member, Members, SecretKey, Timestam
 
 use crate::crew::{self, Company, Sensor};
 use crate::scenario::{self, Scenario, Size};
+use crate::world::conditions::Conditions;
 use crate::world::{World, WorldError, fcd, grid};
 
 /// When virtual time begins: 2026-01-01 00:00:00 UTC.
@@ -133,6 +134,7 @@ fn world(scenario: &Scenario, seed: u64) -> Result<World, WorldError> {
             cells,
             vehicles,
             look_share,
+            kinds,
         } => {
             let counted = scenario.fleet.iter().map(|fleet| match fleet.size {
                 Size::Count(count) => Some(count),
@@ -147,7 +149,10 @@ fn world(scenario: &Scenario, seed: u64) -> Result<World, WorldError> {
             };
             let duration_ms = scenario::minutes_ms(scenario.minutes.unwrap_or(60.0));
             let slots = u32::try_from(duration_ms.div_ceil(slot_ms)).unwrap_or(u32::MAX);
-            Ok(grid::draw(&grid, slots, slot_ms, seed))
+            Ok(World {
+                conditions: Conditions::draw(kinds, *cells, slots, slot_ms, seed),
+                ..grid::draw(&grid, slots, slot_ms, seed)
+            })
         }
         scenario::World::Fcd {
             file,
@@ -155,6 +160,7 @@ fn world(scenario: &Scenario, seed: u64) -> Result<World, WorldError> {
             segments,
             penetration,
             look_every_seconds,
+            kinds,
         } => {
             let reading = fcd::Reading {
                 segments: *segments,
@@ -165,7 +171,10 @@ fn world(scenario: &Scenario, seed: u64) -> Result<World, WorldError> {
                 duration_max_ms: scenario.minutes.map(scenario::minutes_ms),
             };
             let records = FcdReader::open(file, *origin)?;
-            fcd::read(records, &file.display().to_string(), &reading, seed)
+            Ok(World {
+                conditions: Conditions::of_traffic(kinds, slot_ms),
+                ..fcd::read(records, &file.display().to_string(), &reading, seed)?
+            })
         }
     }
 }

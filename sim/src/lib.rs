@@ -10,7 +10,7 @@
 //! | where does chance come from | [`rng`] |
 //! | what goes on on the roads | [`world`] |
 //! | who is on them, and with what does a run begin | [`crew`], [`founding`] |
-//! | what do vehicles say of it, and what do they know | [`behaviour`], [`driver`], [`known`] |
+//! | what do vehicles say of it, and what do they know | [`behaviour`], [`beside`], [`driver`], [`known`] |
 //! | what goes wrong, who at the roadside does not mean well, and which rule is broken on purpose | [`fault`], [`insider`], [`control`] |
 //! | what do members make of it | [`town`] |
 //! | what came of it | [`figures`], and for CI servers [`junit`] |
@@ -23,6 +23,7 @@
 
 pub mod attacks;
 pub mod behaviour;
+pub mod beside;
 pub mod control;
 pub mod crew;
 pub mod demo;

@@ -206,7 +206,10 @@ fn expects_broken(scenario: &Scenario) -> bool {
 
 fn write(folder: &Path, played: &town::Played) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
-    std::fs::write(folder.join("items.csv"), figures::items_csv(&played.items))?;
+    std::fs::write(
+        folder.join("items.csv"),
+        figures::items_csv(&played.items, &played.beside),
+    )?;
     std::fs::write(
         folder.join("vehicles.csv"),
         figures::vehicles_csv(&played.vehicles),

@@ -218,11 +218,16 @@ impl Connected {
                 && began + Duration::from_millis(sighting.at_ms) <= now
             {
                 next += 1;
-                let deed = {
+                let told = {
                     let known = player.picture.lock().unwrap_or_else(PoisonError::into_inner);
-                    drivers[sighting.vehicle].look(world, sighting, wall(), &Read(&known))
+                    drivers[sighting.vehicle].tell(world, sighting, wall(), &Read(&known))
                 };
-                driving.act(sighting.vehicle, sighting.at_ms, deed).await?;
+                driving.act(sighting.vehicle, sighting.at_ms, told.deed).await?;
+                for word in told.beside {
+                    driving
+                        .drive(sighting.vehicle, Input::Sensed(word.sensed))
+                        .await?;
+                }
             }
             while let Some((_, vehicle)) = driving.ticks.first().copied().filter(|(at, _)| *at <= wall()) {
                 driving.ticks.pop_first();

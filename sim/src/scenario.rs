@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use milepost_incentives::params::Params;
+use milepost_wire::Kind;
 use serde::Deserialize;
 
 use crate::behaviour::Behaviour;
@@ -70,6 +71,9 @@ pub enum World {
         /// The share of slots in which a vehicle looks at its road.
         #[serde(default = "look_share")]
         look_share: f64,
+        /// What vehicles report: `speed`, and whichever else of `congestion`, `humidity` and `hazard`.
+        #[serde(default = "speed_alone")]
+        kinds: Vec<Kind>,
     },
     /// A recording: [`crate::world::fcd`].
     Fcd {
@@ -86,7 +90,39 @@ pub enum World {
         /// A reporting vehicle looks at its road once in so many seconds.
         #[serde(default = "whole")]
         look_every_seconds: f64,
+        /// What vehicles report: `speed`, and where asked `congestion`. Of the rest a recording tells nothing.
+        #[serde(default = "speed_alone")]
+        kinds: Vec<Kind>,
     },
+}
+
+impl World {
+    /// What vehicles report.
+    pub fn kinds(&self) -> &[Kind] {
+        match self {
+            Self::Grid { kinds, .. } | Self::Fcd { kinds, .. } => kinds,
+        }
+    }
+
+    fn check_kinds(&self) -> Result<(), String> {
+        let kinds = self.kinds();
+        let names = || kinds.iter().map(Kind::to_string).collect::<Vec<_>>().join(", ");
+        let is_double = (1..kinds.len()).any(|at| kinds[..at].contains(&kinds[at]));
+        if is_double || !kinds.contains(&Kind::Speed) {
+            return Err(format!(
+                "expected speed among world.kinds, and each once, found [{}]",
+                names()
+            ));
+        }
+        let is_of_traffic = |kind: &Kind| matches!(kind, Kind::Speed | Kind::Congestion);
+        if matches!(self, Self::Fcd { .. }) && !kinds.iter().all(is_of_traffic) {
+            return Err(format!(
+                "expected world.kinds of speed and congestion, of which a recording tells, found [{}]",
+                names()
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// The consortium and its rules.
@@ -107,8 +143,8 @@ pub struct Ledger {
     /// fewer, larger batches is faster.
     pub batch_age_ms: u64,
     /// Any other number of the rules, as in `genesis.json`. `slot_ms` and `epoch_ms` follow from above. Unless
-    /// set here, a full epoch of evidence is as many reports as an epoch has slots, and every kind is as fresh
-    /// as speed, the only one that simulated vehicles report: an epoch is paid when its slowest kind is settled.
+    /// set here, a full epoch of evidence is as many reports as an epoch has slots, and every kind that the world's
+    /// `kinds` leave out is as fresh as speed: an epoch is paid when its slowest kind is settled.
     pub params: toml::Table,
 }
 
@@ -353,12 +389,15 @@ impl Scenario {
             .or_insert(toml::Value::Boolean(false));
         // So whoever lost its vote would never have it back.
         table.entry("jail_epochs").or_insert(toml::Value::Integer(0));
-        let fresh = toml::Value::Integer(defaults.freshness_ms.speed as i64);
-        let kinds =
-            ["speed", "congestion", "humidity", "hazard"].map(|kind| (kind.to_owned(), fresh.clone()));
+        let fresh = |kind: Kind| {
+            let is_told = self.world.kinds().contains(&kind);
+            let as_fresh_as = if is_told { kind } else { Kind::Speed };
+            let ms = defaults.freshness_ms.get(as_fresh_as);
+            (kind.to_string(), toml::Value::Integer(ms as i64))
+        };
         table
             .entry("freshness_ms")
-            .or_insert(toml::Value::Table(kinds.into_iter().collect()));
+            .or_insert(toml::Value::Table(Kind::ALL.into_iter().map(fresh).collect()));
         let params: Params = table
             .try_into()
             .map_err(|error| format!("[ledger.params] {}", one_line(&error)))?;
@@ -416,6 +455,7 @@ impl Scenario {
                 positive("look_every_seconds", *look_every_seconds)?;
             }
         }
+        self.world.check_kinds()?;
         let shares: f64 = self
             .fleet
             .iter()
@@ -544,6 +584,10 @@ fn one_line(error: &toml::de::Error) -> String {
     error.message().replace('\n', " ")
 }
 
+fn speed_alone() -> Vec<Kind> {
+    vec![Kind::Speed]
+}
+
 const fn one() -> u64 {
     1
 }
@@ -620,7 +664,13 @@ mod tests {
             "invariants.conservation" = true
         "#;
         let scenario = Scenario::parse(text, "town.toml").expect("a scenario");
-        assert_eq!(scenario.fleet[1].behaviour, Behaviour::Bias { offset_kmh: -25.0 });
+        assert_eq!(
+            scenario.fleet[1].behaviour,
+            Behaviour::Bias {
+                offset_kmh: -25.0,
+                offset_pct: 40.0
+            }
+        );
         assert_eq!(
             (scenario.fault[0].at_ms, scenario.fault[0].end_ms()),
             (1_200_000, 1_500_000)
@@ -653,6 +703,24 @@ mod tests {
         assert!(text.contains("whole number of slots"), "{text}");
         let text = error(&format!("{GRID}[ledger.params]\nslots = 7\n"));
         assert!(text.contains("unknown field `slots`"), "{text}");
+    }
+
+    #[test]
+    fn kinds_are_as_fresh_as_the_rules_say_where_vehicles_report_them() {
+        let freshness = |text: &str| {
+            let scenario = Scenario::parse(text, "town.toml").expect("a scenario");
+            scenario.params().expect("params").freshness_ms
+        };
+        let fresh = freshness(GRID);
+        assert_eq!((fresh.speed, fresh.max()), (60_000, 60_000));
+        let fresh = freshness(&format!("{GRID}kinds = [\"speed\", \"hazard\"]\n"));
+        assert_eq!((fresh.humidity, fresh.hazard), (60_000, 300_000));
+        for wrong in ["[]", "[\"humidity\"]", "[\"speed\", \"speed\"]"] {
+            let text = error(&format!("{GRID}kinds = {wrong}\n"));
+            assert!(text.contains("expected speed among world.kinds"), "{text}");
+        }
+        let fcd = "[world]\nkind = \"fcd\"\nfile = \"x.xml\"\nkinds = [\"speed\", \"humidity\"]\n";
+        assert!(error(fcd).contains("found [speed, humidity]"), "{}", error(fcd));
     }
 
     #[test]

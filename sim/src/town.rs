@@ -20,6 +20,7 @@
 //!
 //! Not covered: zenoh, RocksDB and real time, see [`crate::demo`].
 
+mod beside;
 mod consortium;
 mod disk;
 mod faults;
@@ -53,9 +54,10 @@ use self::watch::Watch;
 use crate::crew::Company;
 use crate::driver::Driver;
 use crate::fault::{self, Fault, Trouble};
+use crate::figures::kinds::Row;
 use crate::figures::{Figures, Item, VehicleRow};
 use crate::founding::{self, Founded, FoundingError};
-use crate::known::Said;
+use crate::known::{Said, Words};
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::world::World;
@@ -67,6 +69,8 @@ pub struct Played {
     pub figures: Figures,
     /// Every road and slot with a truth or a figure, by slot and then by road.
     pub items: Vec<Item>,
+    /// The same of other kinds than speed, by kind, slot and road.
+    pub beside: Vec<Row>,
     /// Every vehicle that reported.
     pub vehicles: Vec<VehicleRow>,
     /// Which promises were broken, and how: the first few.
@@ -238,6 +242,8 @@ struct Town<'a> {
     overheard: VecDeque<Arc<Vec<u8>>>,
     overhears: bool,
     said: Said,
+    /// What was said besides speed.
+    words: Words,
     /// What the ledger had to say of roads that nobody spoke of, by slot and road.
     outlooks: BTreeMap<(u32, usize), Outlook>,
     /// The ledger after each of the newest blocks, where a liar builds on them.
@@ -339,6 +345,7 @@ impl<'a> Town<'a> {
             batches: BTreeMap::new(),
             overheard: VecDeque::new(),
             said: Said::default(),
+            words: Words::default(),
             outlooks: BTreeMap::new(),
             views: BTreeMap::new(),
             on: BTreeSet::new(),

@@ -1,11 +1,13 @@
 //! What goes on in the town?
 //!
 //! In: a seed and a few numbers ([`grid`]), or a recording ([`fcd`]). Out: a [`World`]: its roads, who comes by
-//! when and how fast (the sightings), and the truth about every road and slot. It is plain data, fixed before
+//! when and how fast (the sightings), and the truth about every road and slot; where asked, also what the roads are
+//! like besides ([`conditions`]). It is plain data, fixed before
 //! the first message is sent: nothing that the ledger does moves a car.
 //!
 //! Floats are welcome here, as long as every machine makes the same ones: see [`crate::rng`].
 
+pub mod conditions;
 pub mod fcd;
 pub mod grid;
 
@@ -13,6 +15,7 @@ use std::collections::BTreeMap;
 
 use milepost_wire::{Cell, Heading, Place};
 
+use self::conditions::Conditions;
 use crate::rng::Rng;
 
 /// A town for as long as a run takes.
@@ -30,6 +33,8 @@ pub struct World {
     pub sightings: Vec<Sighting>,
     /// How fast the road really was, by road and slot.
     pub truth: BTreeMap<(usize, u32), Truth>,
+    /// What the roads are like besides.
+    pub conditions: Conditions,
     /// What the world's own clock shows when slot 0 begins, in seconds.
     pub clock_zero_s: u64,
     /// How long it lasts, in milliseconds.

@@ -25,6 +25,9 @@ impl Town<'_> {
     pub(super) fn result(mut self) -> Played {
         self.replay();
         let items = self.items();
+        let beside = self.rows_beside();
+        let mut picture = figures::picture(&items, self.world.truth_min_vehicle_s);
+        self.judge_beside(&beside, &mut picture);
         let vehicles = self.rows();
         let companies: Vec<_> = self
             .companies
@@ -38,7 +41,7 @@ impl Town<'_> {
             vehicles: vehicles.len(),
             members: self.units().iter().map(member_figures).collect(),
             reports: self.reports(),
-            picture: figures::picture(&items, self.world.truth_min_vehicle_s),
+            picture,
             fleets: figures::fleets(&vehicles, &companies),
             rewards: self.rewards(&vehicles),
             ledger: self.ledger(),
@@ -49,6 +52,7 @@ impl Town<'_> {
         Played {
             figures,
             items,
+            beside,
             vehicles,
             worst_round: self.watch.worst_round,
             changes: self.watch.changes,

@@ -14,7 +14,7 @@ use milepost_wire::time::Slot;
 use milepost_wire::{Cell, Kind, Output as LedgerOutput};
 
 use super::{Event, OVERHEARD_MAX, Town};
-use crate::driver::Deed;
+use crate::driver::{Deed, Word};
 use crate::known::Known;
 
 impl Town<'_> {
@@ -36,8 +36,8 @@ impl Town<'_> {
         };
         let now = self.now();
         let driver = &mut self.vehicles[sighting.vehicle].driver;
-        let deed = driver.look(&self.world, &sighting, now, &known);
-        match deed {
+        let told = driver.tell(&self.world, &sighting, now, &known);
+        match told.deed {
             Deed::Nothing => {}
             Deed::Warn { sensed, .. } => self.drive(sighting.vehicle, VehicleInput::Sensed(sensed)),
             Deed::Again => {
@@ -54,6 +54,11 @@ impl Town<'_> {
                 self.said.add(road, slot, speed_kmh);
                 self.drive(sighting.vehicle, VehicleInput::Sensed(sensed));
             }
+        }
+        for Word { road, sensed } in told.beside {
+            let (kind, value) = (sensed.measure.kind(), sensed.measure.value());
+            self.words.add(kind, road, slot, value);
+            self.drive(sighting.vehicle, VehicleInput::Sensed(sensed));
         }
         self.plan_sighting(number + 1);
     }

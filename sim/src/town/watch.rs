@@ -71,6 +71,8 @@ pub(super) struct Watch {
     pub(super) finality_ms: Vec<u64>,
     /// The published figures of speed.
     pub(super) estimates: Vec<Estimate>,
+    /// Those of other kinds, and when the first member had each.
+    pub(super) beside: Vec<(u64, Estimate)>,
     /// The closed epochs.
     pub(super) epochs: Vec<EpochClosed>,
     /// Vehicles that ever were in quarantine.
@@ -120,6 +122,7 @@ impl Watch {
             sent_us: BTreeMap::new(),
             finality_ms: Vec::new(),
             estimates: Vec::new(),
+            beside: Vec::new(),
             epochs: Vec::new(),
             quarantined: BTreeMap::new(),
         }
@@ -427,6 +430,7 @@ impl Watch {
                 }
             }
             Output::Estimate(estimate) if estimate.item.kind == Kind::Speed => self.estimates.push(*estimate),
+            Output::Estimate(estimate) => self.beside.push((now_us, *estimate)),
             Output::EpochClosed(epoch) => self.epochs.push(*epoch),
             _ => {}
         }

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use milepost_obu::source::{FcdReader, Record};
 use milepost_wire::{Cell, Heading, Place};
 
+use super::conditions::Conditions;
 use super::{Road, Sighting, Truth, World, WorldError};
 use crate::rng::Rng;
 
@@ -194,6 +195,7 @@ impl Heard {
             vehicles: self.vehicles,
             vehicles_total: self.reporters.len(),
             sightings: self.sightings,
+            conditions: Conditions::default(),
             clock_zero_s: zero_ms / 1000,
             duration_ms: reading.duration_max_ms.unwrap_or(end_ms + step_ms),
             truth_min_vehicle_s: TRUTH_MIN_VEHICLE_S,

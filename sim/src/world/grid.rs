@@ -5,6 +5,8 @@
 //! cell, drawn to the popular ones, and look up in some slots. It is the world in which the reward rules were
 //! first tried (`docs/adr`, incentives), so that figures can be compared.
 //!
+//! Rain and obstacles come on top ([`super::conditions`]) and slow nobody down.
+//!
 //! Cells lie [`SPACING_M`] apart on open sea in the Gulf of Genoa, each in an H3 cell of its own; a walk to
 //! the next takes a slot, so no step is faster than a car.
 
@@ -12,6 +14,7 @@ use std::collections::BTreeMap;
 
 use milepost_wire::{Cell, Heading, Place};
 
+use super::conditions::Conditions;
 use super::{Road, Sighting, Truth, World};
 use crate::rng::Rng;
 
@@ -99,9 +102,7 @@ struct Walker {
 /// Draws a town of `slots` slots.
 pub fn draw(grid: &Grid, slots: u32, slot_ms: u64, seed: u64) -> World {
     let mut rng = Rng::fork(seed, "grid", 0);
-    let side = (1..)
-        .find(|side| side * side >= grid.cells)
-        .expect("some square is large enough");
+    let side = side_of(grid.cells);
     let mut roads: Vec<Road> = (0..grid.cells)
         .map(|cell| road(cell, side, grid, &mut rng))
         .collect();
@@ -171,10 +172,18 @@ pub fn draw(grid: &Grid, slots: u32, slot_ms: u64, seed: u64) -> World {
         vehicles_total: grid.vehicles,
         sightings,
         truth,
+        conditions: Conditions::default(),
         clock_zero_s: 0,
         duration_ms: u64::from(slots) * slot_ms,
         truth_min_vehicle_s: 0.0,
     }
+}
+
+/// How many cells the smallest square has at its side that holds so many.
+pub(super) fn side_of(cells: usize) -> usize {
+    (1..)
+        .find(|side| side * side >= cells)
+        .expect("some square is large enough")
 }
 
 fn road(cell: usize, side: usize, grid: &Grid, rng: &mut Rng) -> Road {
