@@ -74,6 +74,56 @@ fn who_invents_jams_earns_a_twentieth_at_most_and_hardly_moves_the_picture() {
 }
 
 #[test]
+fn other_kinds_than_speed_have_a_picture_that_liars_hardly_move() {
+    let figures = ours("grid-kinds.toml");
+    let picture = figures.picture;
+    let humidity = picture.humidity.expect("vehicles report it");
+    assert!(
+        humidity.mae_pct < 0.7 * humidity.plain_mean_mae_pct,
+        "{humidity:?}"
+    );
+    let hazards = picture.hazards.expect("vehicles report them");
+    assert!(hazards.found_in_time > 0 && hazards.witnessed <= hazards.real);
+    assert!(picture.congestion.expect("vehicles report it").items > 5_000);
+    // The control: nothing can be as good as this, and the table and `[expect]` say so.
+    let text = read("grid-kinds.toml");
+    let begin = text.find("[expect]").expect("it expects something");
+    let impossible = format!(
+        "{}[expect]\n\"picture.humidity.mae_pct\" = {{ max = 0.5 }}\n\"picture.hazards.false\" = -1\n\
+         \"picture.congestion.agreement\" = {{ min = 0.999 }}\n",
+        &text[..begin]
+    );
+    let expect = Scenario::parse(&impossible, "test").expect("a scenario").expect;
+    assert_eq!(figures.missed(&expect).len(), 3, "{:?}", figures.missed(&expect));
+    let table = figures.table();
+    for name in ["congestion", "humidity", "hazards"] {
+        assert!(table.contains(&format!("\n  {name}")), "{table}");
+    }
+}
+
+#[test]
+fn what_vehicles_report_besides_moves_no_car_and_no_word_on_speed() {
+    let alone = format!("{SMALL}\n[[fleet]]\nshare = 0.2\nbehaviour = \"random\"\n");
+    let kinds = "cells = 16\nkinds = [\"speed\", \"congestion\", \"humidity\", \"hazard\"]";
+    let all = alone.replace("cells = 16", kinds);
+    let (alone, one, two) = (play(&alone, 3), play(&all, 3), play(&all, 3));
+    assert_eq!(one.figures.json(), two.figures.json());
+    let table = |played: &Played| items_csv(&played.items, &played.beside);
+    assert_eq!(table(&one), table(&two));
+    for kind in ["speed", "congestion", "humidity", "hazard"] {
+        let is_of = |line: &str| line.split(',').nth(1) == Some(kind);
+        assert!(table(&one).lines().any(is_of), "{kind}");
+        assert_eq!(table(&alone).lines().any(is_of), kind == "speed", "{kind}");
+    }
+    let plain = |played: &Played| -> Vec<_> {
+        let items = played.items.iter();
+        items.map(|item| (item.truth, item.plain_mean_kmh)).collect()
+    };
+    assert_eq!(plain(&alone), plain(&one));
+    assert!(!alone.figures.json().contains("humidity"));
+}
+
+#[test]
 fn members_that_come_and_go_have_the_same_chain_in_the_end() {
     let figures = ours("crash.toml");
     assert!(
