@@ -103,10 +103,13 @@ fn other_kinds_than_speed_have_a_picture_that_liars_hardly_move() {
 
 #[test]
 fn what_vehicles_report_besides_moves_no_car_and_no_word_on_speed() {
-    let alone = format!("{SMALL}\n[[fleet]]\nshare = 0.2\nbehaviour = \"random\"\n");
+    let alone = format!(
+        "{SMALL}\n[[fleet]]\ncount = 30\nbehaviour = \"honest\"\n[[fleet]]\ncount = 10\nbehaviour = \"random\"\n"
+    );
     let kinds = "cells = 16\nkinds = [\"speed\", \"congestion\", \"humidity\", \"hazard\"]";
     let all = alone.replace("cells = 16", kinds);
-    let (alone, one, two) = (play(&alone, 3), play(&all, 3), play(&all, 3));
+    // A seed with obstacles.
+    let (alone, one, two) = (play(&alone, 4), play(&all, 4), play(&all, 4));
     assert_eq!(one.figures.json(), two.figures.json());
     let table = |played: &Played| items_csv(&played.items, &played.beside);
     assert_eq!(table(&one), table(&two));
