@@ -8,7 +8,7 @@ balance with the ledger's, to the micro-token. Exits 1 at the first difference.
 Taken as given: what is published of each road (value, usual value, reporters), which other tests judge. Not here:
 claims of danger and their bonds, evidence, votes, transfers.
 
-Sources: docs/incentives.md, docs/adr/0008, 0011, 0012.
+Sources: docs/incentives.md, docs/adr/0008, 0011, 0012, 0029, 0030.
 """
 
 import json
@@ -233,7 +233,7 @@ class Ledger:
                 "known": word.mean(1) - base, "anchor": known["operator"], "heard": word,
             })
         self.cap(voices)
-        self.weigh_anchors(kind, voices)
+        sensed = self.weigh_anchors(kind, voices)
         prior = (before if kind in CODES else 0, self.p["prior_weight"] if road else 0)
         outcome = None
         if any(voice["weight"] > 0 for voice in voices):
@@ -246,7 +246,7 @@ class Ledger:
             "voices": voices, "outcome": outcome,
             "spread": spread, "tolerance": self.widened(tolerance, spread),
             "class": sum(usual >= bound for bound in self.p["class_bounds_cm_s"]) if kind == "speed" else 0,
-            "road": road, "guessed": None, "news": None,
+            "road": road, "guessed": None, "news": None, "sensed": sensed,
         }
 
     def widened(self, tolerance, spread):
@@ -290,7 +290,8 @@ class Ledger:
                     voice["weight"] = max(1, voice["weight"] * most // groups[voice["group"]])
 
     def weigh_anchors(self, kind, voices):
-        """A provider's sensors weigh half of what the vehicles do, or as much where another provider's agree."""
+        """A provider's sensors weigh half of what the vehicles do, or as much where another provider's agree. What these
+        agree on is returned."""
         whole = max(Q, sum(voice["weight"] for voice in voices))
         trusted = []
         for voice in voices:
@@ -298,6 +299,7 @@ class Ledger:
             if operator and not self.vehicles[voice["vehicle"]]["quarantined"]:
                 if reputation(self.operators[operator]) >= self.p["reputation_base"]:
                     trusted.append((voice, self.providers[operator]))
+        sensed = None
         for voice, provider in trusted:
             mates = sum(other == provider for _, other in trusted)
             agreed = any(
@@ -305,6 +307,9 @@ class Ledger:
                 for witness, other in trusted
             )
             voice["weight"] = max(1, (whole if agreed else whole // 2) // mates)
+            if agreed and sensed is None:
+                sensed = voice["word"]
+        return sensed
 
     def others(self, case, group):
         """What is said with a group left out, and as how many groups; None where nobody else counts."""
@@ -320,6 +325,14 @@ class Ledger:
             told = [(voice["word"] - self.known(case, voice), voice["weight"]) for voice in voices]
             theirs = self.say(case["kind"], told, (0, case["prior"][1]))
         return word, sum(judges.values()), sum(voice["weight"] for voice in voices), theirs
+
+    def consent(self, case, voice, others):
+        """How far the others agree that a word is wrong: who says what they say, less who says what it says, of all."""
+        reach = 0 if case["tolerance"] is None else case["tolerance"][1] // 2
+        judges = [(other["word"], other["weight"]) for other in case["voices"] if other["group"] != voice["group"]]
+        alike = lambda word: sum(weight for said, weight in judges + [case["prior"]] if abs(said - word) <= reach)
+        against, whole = alike(others[0]) - alike(voice["word"]), max(1, others[2])
+        return min(max(0, against), whole) * Q // whole
 
     def known(self, case, voice):
         """What was published when a word was heard; of a road that never was, the middle of the slot's roads."""
@@ -405,14 +418,17 @@ class Ledger:
                 alike = min(alike, self.overlap(tolerance, own, others[3]))
             confirmed = toward_zero(alike, self.full(tolerance))
             is_far = self.far(tolerance, voice["word"], others[0])
-            quality = confirmed - self.anywhere(case, news, own) - self.p["news_margin"] - (Q if is_far else 0)
+            consent = self.consent(case, voice, others)
+            quality = confirmed - self.anywhere(case, news, own) - self.p["news_margin"] - (consent if is_far else 0)
             judged = max(1, voice["weight"])
             certainty = min(others[2], judged) * Q // judged
             tally["evaluated"] += 1
             if self.near(tolerance, voice["word"], others[0]):
                 tally["good"] += certainty
             if is_far:
-                tally["bad"] += certainty
+                # Against the sensors of two providers nobody is in the majority.
+                is_sensed = case["sensed"] is not None and self.far(tolerance, voice["word"], case["sensed"])
+                tally["bad"] += times(certainty, consent) * (5 if is_sensed else 1)
         tally["points"] += times(worth, quality)
         if reputation(self.vehicles[voice["vehicle"]]) >= self.p["reputation_base"]:
             tally["presence"] += worth

@@ -18,6 +18,10 @@ use crate::score::is_near;
 use crate::state::State;
 use crate::truth::Voice;
 
+/// As how many bad words one counts that is far from what the sensors of two providers agree on. Crowds can be wrong about
+/// who is wrong; against such sensors nobody is in the majority.
+pub(crate) const CONTRADICTED_TIMES: u64 = 5;
+
 /// A sensor among the voices on an item.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading<'a> {
@@ -33,8 +37,14 @@ pub(crate) fn is_trusted(state: &State, operator: &Address) -> bool {
         && state.operator(operator).standing.reputation() >= state.params().reputation_base
 }
 
-/// Gives the readings their weights. `tolerance` says when two of them agree.
-pub(crate) fn weigh(voices: &mut [Voice], readings: &[Reading<'_>], tolerance: Option<Tolerance>) {
+/// Gives the readings their weights, and says what the sensors of two providers agree on, if they do (of several such
+/// readings, the first). `tolerance` says when two of them agree.
+pub(crate) fn weigh(
+    voices: &mut [Voice],
+    readings: &[Reading<'_>],
+    tolerance: Option<Tolerance>,
+) -> Option<i64> {
+    let mut agreed = None;
     let vehicles = voices
         .iter()
         .fold(0, |sum, voice| u64::saturating_add(sum, voice.weight));
@@ -50,7 +60,9 @@ pub(crate) fn weigh(voices: &mut [Voice], readings: &[Reading<'_>], tolerance: O
         });
         let all = if is_confirmed { whole } else { whole / 2 };
         voices[reading.voice].weight = (all / of_provider[reading.provider]).max(1);
+        agreed = agreed.or(is_confirmed.then_some(word));
     }
+    agreed
 }
 
 #[cfg(test)]
@@ -98,6 +110,22 @@ mod tests {
             weights(&[("a", 500), ("b", 900), ("c", 520)]),
             [10 * Q, 5 * Q, 10 * Q]
         );
+    }
+
+    #[test]
+    fn sensors_of_two_providers_that_agree_are_what_others_are_held_against() {
+        let agreed = |sensors: &[(&str, i64)]| {
+            let mut voices: Vec<_> = sensors.iter().map(|&(_, word)| voice(word, 0)).collect();
+            let readings = sensors.iter().enumerate();
+            let readings: Vec<_> = readings
+                .map(|(voice, &(provider, _))| Reading { voice, provider })
+                .collect();
+            weigh(&mut voices, &readings, SPEED)
+        };
+        assert_eq!(agreed(&[("a", 500), ("b", 639)]), Some(500));
+        assert_eq!(agreed(&[("c", 900), ("a", 500), ("b", 510)]), Some(500));
+        assert_eq!(agreed(&[("a", 500), ("a", 500)]), None, "one provider");
+        assert_eq!(agreed(&[("a", 500), ("b", 640)]), None, "not near");
     }
 
     #[test]

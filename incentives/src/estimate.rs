@@ -447,7 +447,7 @@ const IDLE_SLOTS_MAX: u32 = 1024;
 const PRIOR_STAY: u64 = Q / 20;
 /// For how many average stays what is usual on a road speaks in telling who leans. It takes many slots to move: liars who
 /// have moved the last figures of their roads are still seen by it.
-const USUAL_STAYS: u64 = 2 * Q;
+const USUAL_STAYS: u64 = 4 * Q;
 /// How far back a road's deviation goes: eight average stays.
 const JUDGED_MAX: u64 = 8 * Q;
 

@@ -92,7 +92,7 @@ pub struct Params {
     pub operator_start_good: u64,
     /// Weight of bad readings that a new owner of roadside sensors starts with, in [`Q`]: reputation ¾.
     pub operator_start_bad: u64,
-    /// A vehicle's record fades by 1/2ⁿ an epoch: 1/16.
+    /// A vehicle's record fades by 1/2ⁿ an epoch: 1/8.
     pub record_shift: u32,
     /// What an epoch of good reports adds to the record, in [`Q`].
     pub evidence_per_epoch: u64,
@@ -244,7 +244,7 @@ impl Default for Params {
             start_bad: 3 * Q,
             operator_start_good: 3 * Q,
             operator_start_bad: Q,
-            record_shift: 4,
+            record_shift: 3,
             evidence_per_epoch: 4 * Q,
             evidence_full: 12,
             bad_weight: 12,

@@ -490,6 +490,34 @@ fn roadside_sensors_decide_earn_nothing_and_make_their_operators_name() {
     assert_eq!(state.operator(&town.members[2].address()).standing.evaluated, 0);
 }
 
+/// One vehicle says 1,400 where two others and the sensors of two members say 700; or one of these sensors does not.
+#[test]
+fn who_contradicts_the_sensors_of_two_providers_is_blamed_five_times_and_of_one_once() {
+    let blamed = |other_sensor: i64| {
+        let town = town();
+        let mut state = trusted(&town);
+        let now = town.at(25_000);
+        let said = [(0, 700), (2, 1_400), (4, 700), (6, other_sensor), (7, 700)];
+        let reports =
+            said.map(|(vehicle, value)| town.report(vehicle, 1, now, vec![seen(cell(0), 0, speed(value))]));
+        town.block(&mut state, now, &reports);
+        town.block(&mut state, town.at(100_000), &[]);
+        let tallies = state.open.tallies.iter();
+        let of = |vehicle: usize| {
+            let id = town.keys[vehicle].key_id();
+            tallies
+                .clone()
+                .find(|(key, _)| key.vehicle == id)
+                .map(|(_, tally)| tally.bad)
+        };
+        assert_eq!(of(0), Some(0), "it agrees");
+        of(2).expect("it was judged")
+    };
+    assert_eq!(blamed(710), 5 * Q);
+    let once = blamed(1_000);
+    assert!(0 < once && once < Q, "not all agree: {once}");
+}
+
 /// Whose sensors are always wrong is not listened to any more.
 #[test]
 fn a_ruined_operators_sensors_do_not_count() {

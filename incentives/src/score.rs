@@ -4,7 +4,7 @@
 //! picture when the word was heard. `a` is the part of it that independent others confirm on this item: they tell
 //! the same difference, or a part of it, and it was news when they told it, too: who copies a map that has just
 //! changed is not confirmed by others who copied it in time. `b` is the part that would have been confirmed anywhere, that is, on the other
-//! roads of its class in the same slot. `q = a − b`, less one where the word is far off, less a small margin. A copy of
+//! roads of its class in the same slot. `q = a − b`, less one where the word is far off (as far as the others agree), less a small margin. A copy of
 //! the published map has no news; a word that knows nothing of what goes on (a constant, the class's mean, a
 //! draw of the dice) has `a = b` in expectation. Neither earns. Points are `v · q`, where the worth `v` is what the
 //! item was needed, shared, fresh and judged by many.
@@ -75,6 +75,11 @@ pub(crate) fn is_far(tolerance: Option<Tolerance>, one: i64, other: i64) -> bool
         Some(tolerance) => distance(one, other) >= u64::from(tolerance.far),
         None => one != other,
     }
+}
+
+/// Within what two say the same in a dispute, where they are numbers: half of where agreement ends.
+pub(crate) fn side(tolerance: Option<Tolerance>) -> i64 {
+    tolerance.map_or(0, |tolerance| i64::from(tolerance.far / 2))
 }
 
 /// Whether the two agree fully.
@@ -196,13 +201,15 @@ pub(crate) struct Quality {
 }
 
 /// Compares a word, heard when `known` was known, with what the others say, and with what is said elsewhere. `theirs` is
-/// what was news in the others' words when they were heard; codes have none.
+/// what was news in the others' words when they were heard; codes have none. `consent` is how far the others agree, in [`Q`]
+/// ([`crate::truth::Truth::consent`]): a word that is far off loses as much.
 pub(crate) fn quality(
     params: &Params,
     tolerance: Option<Tolerance>,
     (word, known): (i64, i64),
     (others, theirs): (Opinion, Option<News>),
     anywhere: i64,
+    consent: u64,
 ) -> Quality {
     let news = |word| News::of(tolerance, word, known);
     let full = full(tolerance);
@@ -210,7 +217,7 @@ pub(crate) fn quality(
     let alike = told.map(|told| overlap(full, news(word), told)).min();
     let agreement = fraction(alike.unwrap_or(0), full);
     let bad = is_far(tolerance, word, others.word);
-    let less = u64::from(params.news_margin) + if bad { Q } else { 0 };
+    let less = u64::from(params.news_margin) + if bad { consent } else { 0 };
     Quality {
         agreement,
         anywhere,
@@ -325,7 +332,7 @@ mod tests {
                 News::Number(0),
                 Some(News::Number(others.word)),
             );
-            assert!(quality(&params, SPEED, (0, 0), (others, None), anywhere).quality < 0);
+            assert!(quality(&params, SPEED, (0, 0), (others, None), anywhere, Q).quality < 0);
         }
     }
 
@@ -334,11 +341,32 @@ mod tests {
     fn a_late_copy_of_an_old_map_is_not_confirmed_by_those_that_came_in_time() {
         let params = Params::default();
         let others = Opinion { word: 90, groups: 3 };
-        let judged = |theirs| quality(&params, SPEED, (90, 0), (others, Some(News::Number(theirs))), 0);
+        let judged = |theirs| {
+            quality(
+                &params,
+                SPEED,
+                (90, 0),
+                (others, Some(News::Number(theirs))),
+                0,
+                Q,
+            )
+        };
         assert_eq!(judged(0).agreement, 0, "they copied, too");
         assert!(judged(0).quality < 0);
         assert!(judged(80).quality > 0, "they had looked");
         assert!(judged(-80).quality < 0, "to them it was the contrary");
+    }
+
+    #[test]
+    fn a_word_that_is_far_off_loses_as_far_as_the_others_agree() {
+        let params = Params::default();
+        let judged = |word, consent| {
+            let others = (Opinion { word: 0, groups: 3 }, None);
+            quality(&params, SPEED, (word, 0), others, 0, consent).quality
+        };
+        assert_eq!(judged(500, 0) - judged(500, Q), Q as i64);
+        assert_eq!(judged(500, 0) - judged(500, Q / 4), Q as i64 / 4);
+        assert_eq!(judged(300, 0), judged(300, Q), "that is not far off");
     }
 
     #[test]
@@ -414,7 +442,7 @@ mod tests {
             let closer = others + (word - others).signum() * nearer.min((word - others).abs());
             let params = Params::default();
             let judge = |word| {
-                let quality = quality(&params, SPEED, (word, 0), (Opinion { word: others, groups: 3 }, None), 0);
+                let quality = quality(&params, SPEED, (word, 0), (Opinion { word: others, groups: 3 }, None), 0, Q);
                 points(worth, quality.quality)
             };
             prop_assert!(judge(closer) >= judge(word));
@@ -424,7 +452,7 @@ mod tests {
         fn points_stay_within_thrice_the_worth(
             worth in 0u64..=4 * Q, word in -900i64..900, others in -900i64..900, b in -(Q as i64)..=Q as i64,
         ) {
-            let quality = quality(&Params::default(), SPEED, (word, 0), (Opinion { word: others, groups: 3 }, None), b);
+            let quality = quality(&Params::default(), SPEED, (word, 0), (Opinion { word: others, groups: 3 }, None), b, Q);
             let (points, worth) = (points(worth, quality.quality), worth as i64);
             prop_assert!(points <= 2 * worth && points >= -4 * worth);
         }

@@ -17,6 +17,7 @@ use milepost_wire::{Cell, KeyId, Kind};
 
 use crate::anchor::{self, Reading};
 use crate::estimate::{self, Said};
+use crate::fixed;
 use crate::hazard::{self, Silent, Verdict};
 use crate::lean::Lean;
 use crate::params::{Params, Tolerance};
@@ -51,6 +52,8 @@ struct Case {
     /// The same voices on what was news to them: the difference of each from what was known when it was heard. Codes have
     /// none.
     tidings: Option<Truth>,
+    /// What the sensors of two providers agree on.
+    sensed: Option<i64>,
     /// What counts as known of a road that was never published, as a difference from `before`.
     guessed: Option<i64>,
     /// The median distance of the words from the outcome.
@@ -258,7 +261,7 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
     };
     voices.extend(silent.iter().map(|silent| silent.voice));
     truth::cap_weights(&mut voices);
-    anchor::weigh(&mut voices, &readings, params.tolerance(kind));
+    let sensed = anchor::weigh(&mut voices, &readings, params.tolerance(kind));
     let prior_weight = prior_weight(params, road);
     let truth = if kind.is_category() {
         Truth::of_codes(&voices, (before, prior_weight))
@@ -278,6 +281,7 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
         item,
         news: None,
         tidings: None,
+        sensed,
         guessed: None,
         road,
         before,
@@ -414,6 +418,10 @@ fn line(
 ) -> Line {
     let (params, kind) = (state.params(), case.item.kind);
     let known = case.known(sighting);
+    let consent = others.map_or(0, |others| {
+        let reach = score::side(case.tolerance);
+        case.truth.consent(voice.group, (voice.word, others.word), reach)
+    });
     let judged = others.map_or(Quality::default(), |others| {
         let news = News::of(case.tolerance, voice.word, known);
         let anywhere = match kind {
@@ -432,8 +440,19 @@ fn line(
             (voice.word, known),
             (others, theirs),
             anywhere,
+            consent,
         )
     });
+    let mut certainty = score::certainty(case.truth.weight_without(voice.group), voice.weight);
+    if judged.bad {
+        let is_sensed = |sensed| score::is_far(case.tolerance, voice.word, sensed);
+        let times = if case.sensed.is_some_and(is_sensed) {
+            anchor::CONTRADICTED_TIMES
+        } else {
+            1
+        };
+        certainty = fixed::times(certainty, consent) * times;
+    }
     Line {
         epoch: state.epoch_of_slot(case.item.slot),
         vehicle: voice.vehicle,
@@ -447,7 +466,7 @@ fn line(
         known,
         others,
         judged,
-        certainty: score::certainty(case.truth.weight_without(voice.group), voice.weight),
+        certainty,
         need,
         share,
         freshness: score::freshness(sighting.age_ms(), params.freshness_ms.get(kind)),

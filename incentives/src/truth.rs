@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use milepost_wire::KeyId;
+use milepost_wire::state::Q;
 
 use crate::fixed::muldiv;
 
@@ -158,6 +159,24 @@ impl Truth {
         self.weight.saturating_sub(own)
     }
 
+    /// How much weight `group` leaves for what lies within `reach` of `word`; for codes, for the very same.
+    fn weight_near(&self, group: u64, word: i64, reach: i64) -> u64 {
+        match &self.said {
+            Said::Numbers(numbers) => {
+                numbers.weight_within(group, word.saturating_sub(reach), word.saturating_add(reach))
+            }
+            Said::Codes(codes) => codes.weight_of(Some(group), word),
+        }
+    }
+
+    /// How far the others agree that `word` is wrong and `others` right, in [`Q`]: by how much those who say what `others`
+    /// is, within `reach`, outweigh those who say what `word` is, of all of them. One's own group is left out.
+    pub(crate) fn consent(&self, group: u64, (word, others): (i64, i64), reach: i64) -> u64 {
+        let [against, in_favour] = [others, word].map(|said| self.weight_near(group, said, reach));
+        let all = self.weight_without(group).max(1);
+        muldiv(against.saturating_sub(in_favour).min(all), Q, all)
+    }
+
     /// What everybody says; `None` where nobody counts.
     pub(crate) fn whole(&self) -> Option<Opinion> {
         self.opinion(None)
@@ -231,6 +250,19 @@ impl Numbers {
         numbers
     }
 
+    /// The weight of the words from `low` to `high`, without one group's.
+    fn weight_within(&self, left_out: u64, low: i64, high: i64) -> u64 {
+        let own = self.by_group.get(&left_out).map_or(&[][..], Vec::as_slice);
+        let weight_before = |end: usize| {
+            let all = end.checked_sub(1).map_or(0, |last| self.running[last]);
+            let before = own.partition_point(|&(at, _)| at < end);
+            all.saturating_sub(before.checked_sub(1).map_or(0, |last| own[last].1))
+        };
+        let from = self.words.partition_point(|&word| word < low);
+        let to = self.words.partition_point(|&word| word <= high);
+        weight_before(to).saturating_sub(weight_before(from))
+    }
+
     /// The least word below and at which at least half of the weight lies.
     fn median(&self, left_out: Option<u64>) -> Option<i64> {
         let own = left_out.and_then(|group| self.by_group.get(&group));
@@ -279,12 +311,18 @@ impl Codes {
         codes
     }
 
+    /// The weight of one code, without one group's.
+    fn weight_of(&self, left_out: Option<u64>, code: i64) -> u64 {
+        let all = self.weights.get(&code).copied().unwrap_or(0);
+        let own = left_out.and_then(|group| self.by_group.get(&(group, code)));
+        all.saturating_sub(own.copied().unwrap_or(0))
+    }
+
     /// The code with the greatest weight; of equals, the smallest.
     fn plurality(&self, left_out: Option<u64>) -> Option<i64> {
         let mut best = None;
-        for (&code, &all) in &self.weights {
-            let own = left_out.and_then(|group| self.by_group.get(&(group, code)));
-            let weight = all.saturating_sub(own.copied().unwrap_or(0));
+        for &code in self.weights.keys() {
+            let weight = self.weight_of(left_out, code);
             if weight > best.map_or(0, |(_, weight)| weight) {
                 best = Some((code, weight));
             }
@@ -333,6 +371,26 @@ mod tests {
     }
 
     /// The definition, word by word.
+    fn slow_consent(
+        voices: &[Voice],
+        prior: u64,
+        without: u64,
+        (word, others): (i64, i64),
+        reach: i64,
+    ) -> u64 {
+        let judges = voices.iter().filter(|voice| voice.group != without);
+        let judges: Vec<_> = judges.map(|voice| (voice.word, voice.weight)).collect();
+        let all = judges.iter().map(|&(_, weight)| weight).sum::<u64>().max(1);
+        let alike = |word: i64| -> u64 {
+            let said = judges.iter().chain([&(0, prior)]);
+            said.filter(|&&(said, _)| said.abs_diff(word) <= reach as u64)
+                .map(|&(_, weight)| weight)
+                .sum()
+        };
+        muldiv(alike(others).saturating_sub(alike(word)).min(all), Q, all)
+    }
+
+    /// The definition, word by word.
     fn slow_median(voices: &[Voice], prior: u64, without: Option<u64>) -> Option<i64> {
         let mut said: Vec<_> = voices
             .iter()
@@ -344,6 +402,36 @@ mod tests {
         }
         said.push((0, prior));
         Some(spread(said.into_iter()))
+    }
+
+    #[test]
+    fn the_more_say_what_the_judged_says_the_less_the_others_agree_against_it() {
+        let consent = |judges: &[(i64, u64)]| {
+            let mut voices = vec![voice(0, 50, 9)];
+            voices.extend(
+                (1..)
+                    .zip(judges)
+                    .map(|(group, &(word, weight))| voice(group, word, weight)),
+            );
+            let truth = Truth::of_numbers(&voices, 0);
+            let others = truth.without(0).expect("judges").word;
+            truth.consent(0, (50, others), 5)
+        };
+        assert_eq!(consent(&[(0, 4)]), Q, "one judge agrees with itself");
+        assert_eq!(consent(&[(0, 4), (3, 4), (-2, 4)]), Q);
+        assert_eq!(consent(&[(0, 4), (3, 4), (48, 4)]), Q / 3);
+        assert_eq!(consent(&[(0, 4), (48, 4)]), 0, "even");
+        assert_eq!(
+            consent(&[(0, 4), (20, 4), (90, 4)]),
+            Q / 3,
+            "they don't agree with one another"
+        );
+    }
+
+    #[test]
+    fn judges_of_codes_agree_where_they_say_the_same() {
+        let truth = Truth::of_codes(&[voice(0, 1, 9), voice(1, 2, 6), voice(2, 1, 3)], (2, 1));
+        assert_eq!(truth.consent(0, (1, 2), 0), muldiv(7 - 3, Q, 9));
     }
 
     #[test]
@@ -379,6 +467,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn consent_by_running_sums_is_consent_by_hand(
+            voices in voices(0..12), prior in 0u64..500, group in 0u64..6, said in (-20i64..20, -20i64..20), reach in 0i64..15,
+        ) {
+            let truth = Truth::of_numbers(&voices, prior);
+            prop_assert_eq!(truth.consent(group, said, reach), slow_consent(&voices, prior, group, said, reach));
+            prop_assert!(truth.consent(group, said, reach) <= Q);
+        }
+
         #[test]
         fn leaving_out_is_what_its_definition_says(voices in voices(0..30), prior in 0u64..500) {
             let truth = Truth::of_numbers(&voices, prior);
