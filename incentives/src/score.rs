@@ -1,13 +1,13 @@
 //! What is one word worth?
 //!
 //! What is paid is news. A word's *news* is by how much it differs from what anybody could read in the published
-//! picture when the word was heard. `a` is the part of it that independent others confirm on this item: they tell
-//! the same difference, or a part of it, and it was news when they told it, too: who copies a map that has just
-//! changed is not confirmed by others who copied it in time. `b` is the part that would have been confirmed anywhere, that is, on the other
-//! roads of its class in the same slot. `q = a − b`, less one where the word is far off (as far as the others agree), less a small margin. A copy of
-//! the published map has no news; a word that knows nothing of what goes on (a constant, the class's mean, a
-//! draw of the dice) has `a = b` in expectation. Neither earns. Points are `v · q`, where the worth `v` is what the
-//! item was needed, shared, fresh and judged by many.
+//! picture when the word was heard. `a` is the part of it that independent others confirm on this item: they tell the
+//! same difference, or a part of it, and it was news when they told it, too: who copies a map that has just changed is
+//! not confirmed by others who copied it in time. `b` is the part that would have been confirmed anywhere, that is, on
+//! the other roads of its class in the same slot. `q = a − b`, less one where the word is far off (as far as the others
+//! agree on that), less a small margin. A copy of the published map has no news; a word that knows nothing of what goes
+//! on (a constant, the class's mean, a draw of the dice) has `a = b` in expectation. Neither earns. Points are `v · q`,
+//! where the worth `v` is what the item was needed, shared, fresh and judged by many.
 //!
 //! Why news and not agreement: docs/adr/0012-scoring.md. Fractions are in [`Q`].
 
