@@ -502,11 +502,10 @@ fn who_contradicts_the_sensors_of_two_providers_is_blamed_five_times_and_of_one_
             said.map(|(vehicle, value)| town.report(vehicle, 1, now, vec![seen(cell(0), 0, speed(value))]));
         town.block(&mut state, now, &reports);
         town.block(&mut state, town.at(100_000), &[]);
-        let tallies = state.open.tallies.iter();
         let of = |vehicle: usize| {
             let id = town.keys[vehicle].key_id();
+            let mut tallies = state.open.tallies.iter();
             tallies
-                .clone()
                 .find(|(key, _)| key.vehicle == id)
                 .map(|(_, tally)| tally.bad)
         };

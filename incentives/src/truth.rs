@@ -382,9 +382,9 @@ mod tests {
         let judges: Vec<_> = judges.map(|voice| (voice.word, voice.weight)).collect();
         let all = judges.iter().map(|&(_, weight)| weight).sum::<u64>().max(1);
         let alike = |word: i64| -> u64 {
-            let said = judges.iter().chain([&(0, prior)]);
-            said.filter(|&&(said, _)| said.abs_diff(word) <= reach as u64)
-                .map(|&(_, weight)| weight)
+            let said = judges.iter().copied().chain([(0, prior)]);
+            said.filter(|&(said, _)| said.abs_diff(word) <= reach as u64)
+                .map(|(_, weight)| weight)
                 .sum()
         };
         muldiv(alike(others).saturating_sub(alike(word)).min(all), Q, all)
