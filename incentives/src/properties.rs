@@ -501,7 +501,13 @@ fn who_contradicts_the_sensors_of_two_providers_is_blamed_five_times_and_of_one_
         let reports =
             said.map(|(vehicle, value)| town.report(vehicle, 1, now, vec![seen(cell(0), 0, speed(value))]));
         town.block(&mut state, now, &reports);
-        town.block(&mut state, town.at(100_000), &[]);
+        // The slot is settled, and its epoch still open.
+        let params = &town.genesis.params;
+        town.block(
+            &mut state,
+            town.at(2 * params.slot_ms + params.freshness_ms.speed),
+            &[],
+        );
         let of = |vehicle: usize| {
             let id = town.keys[vehicle].key_id();
             let mut tallies = state.open.tallies.iter();
