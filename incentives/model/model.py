@@ -174,8 +174,10 @@ class Ledger:
     def near(self, tolerance, one, other):
         return one == other if tolerance is None else abs(one - other) <= tolerance[0]
 
-    def far(self, tolerance, one, other):
-        return one != other if tolerance is None else abs(one - other) >= tolerance[1]
+    def far(self, kind, tolerance, one, other):
+        # Levels next to each other are no contradiction; other codes agree or not.
+        codes_apart = 2 if kind == "congestion" else 1
+        return abs(one - other) >= (codes_apart if tolerance is None else tolerance[1])
 
     def say(self, kind, pairs, prior):
         return plurality(pairs + [prior]) if kind in CODES else weighted_median(pairs + [prior])
@@ -417,7 +419,7 @@ class Ledger:
             if others[3] is not None:
                 alike = min(alike, self.overlap(tolerance, own, others[3]))
             confirmed = toward_zero(alike, self.full(tolerance))
-            is_far = self.far(tolerance, voice["word"], others[0])
+            is_far = self.far(kind, tolerance, voice["word"], others[0])
             consent = self.consent(case, voice, others)
             quality = confirmed - self.anywhere(case, news, own) - self.p["news_margin"] - (consent if is_far else 0)
             judged = max(1, voice["weight"])
@@ -427,7 +429,7 @@ class Ledger:
                 tally["good"] += certainty
             if is_far:
                 # Against the sensors of two providers nobody is in the majority.
-                is_sensed = case["sensed"] is not None and self.far(tolerance, voice["word"], case["sensed"])
+                is_sensed = case["sensed"] is not None and self.far(kind, tolerance, voice["word"], case["sensed"])
                 tally["bad"] += times(certainty, consent) * (5 if is_sensed else 1)
         tally["points"] += times(worth, quality)
         if reputation(self.vehicles[voice["vehicle"]]) >= self.p["reputation_base"]:

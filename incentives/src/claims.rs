@@ -81,11 +81,11 @@ pub fn judge(words: &[Word], tolerance: Tolerance) -> Option<Judgement> {
         .iter()
         .map(|voice| (voice.word.abs_diff(value).min(1 << 32) as i64, voice.weight));
     let spread = truth::spread(distances);
-    let widened = Some(tolerance.widened(spread));
+    let widened = tolerance.widened(spread);
     let verdict = |voice: &Voice| match truth.without(voice.group) {
         None => Verdict::Unjudged,
-        Some(others) if score::is_near(widened, voice.word, others.word) => Verdict::Good,
-        Some(others) if score::is_far(widened, voice.word, others.word) => Verdict::Bad,
+        Some(others) if score::is_near(Some(widened), voice.word, others.word) => Verdict::Good,
+        Some(others) if score::is_far(widened.far.into(), voice.word, others.word) => Verdict::Bad,
         Some(_) => Verdict::Between,
     };
     let (low, high) = interval(&voices, truth.groups());

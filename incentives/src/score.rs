@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use milepost_wire::Kind;
 use milepost_wire::state::Q;
 
 use crate::fixed::{muldiv, times, times_signed};
@@ -64,17 +65,24 @@ fn fraction(part: i64, whole: i64) -> i64 {
     if part < 0 { -fraction } else { fraction }
 }
 
-/// How far apart two words are, where they are numbers.
+/// How far apart two words are.
 fn distance(one: i64, other: i64) -> u64 {
     one.abs_diff(other)
 }
 
-/// Whether the two don't agree at all.
-pub(crate) fn is_far(tolerance: Option<Tolerance>, one: i64, other: i64) -> bool {
-    match tolerance {
-        Some(tolerance) => distance(one, other) >= u64::from(tolerance.far),
-        None => one != other,
+/// From which difference on two words don't agree at all. Levels next to each other are no contradiction: who stands at the
+/// light sees another than who passes it.
+pub(crate) fn far(kind: Kind, tolerance: Option<Tolerance>) -> u64 {
+    match (kind, tolerance) {
+        (_, Some(tolerance)) => tolerance.far.into(),
+        (Kind::Congestion, None) => 2,
+        (_, None) => 1,
     }
+}
+
+/// Whether the two don't agree at all, where that begins at `far`.
+pub(crate) fn is_far(far: u64, one: i64, other: i64) -> bool {
+    distance(one, other) >= far
 }
 
 /// Within what two say the same in a dispute, where they are numbers: half of where agreement ends.
@@ -202,10 +210,10 @@ pub(crate) struct Quality {
 
 /// Compares a word, heard when `known` was known, with what the others say, and with what is said elsewhere. `theirs` is
 /// what was news in the others' words when they were heard; codes have none. `consent` is how far the others agree, in [`Q`]
-/// ([`crate::truth::Truth::consent`]): a word that is far off loses as much.
+/// ([`crate::truth::Truth::consent`]): a word that is far off, by [`far`], loses as much.
 pub(crate) fn quality(
     params: &Params,
-    tolerance: Option<Tolerance>,
+    (kind, tolerance): (Kind, Option<Tolerance>),
     (word, known): (i64, i64),
     (others, theirs): (Opinion, Option<News>),
     anywhere: i64,
@@ -216,7 +224,7 @@ pub(crate) fn quality(
     let told = [Some(news(others.word)), theirs].into_iter().flatten();
     let alike = told.map(|told| overlap(full, news(word), told)).min();
     let agreement = fraction(alike.unwrap_or(0), full);
-    let bad = is_far(tolerance, word, others.word);
+    let bad = is_far(far(kind, tolerance), word, others.word);
     let less = u64::from(params.news_margin) + if bad { consent } else { 0 };
     Quality {
         agreement,
@@ -332,7 +340,7 @@ mod tests {
                 News::Number(0),
                 Some(News::Number(others.word)),
             );
-            assert!(quality(&params, SPEED, (0, 0), (others, None), anywhere, Q).quality < 0);
+            assert!(quality(&params, (Kind::Speed, SPEED), (0, 0), (others, None), anywhere, Q).quality < 0);
         }
     }
 
@@ -344,7 +352,7 @@ mod tests {
         let judged = |theirs| {
             quality(
                 &params,
-                SPEED,
+                (Kind::Speed, SPEED),
                 (90, 0),
                 (others, Some(News::Number(theirs))),
                 0,
@@ -362,11 +370,31 @@ mod tests {
         let params = Params::default();
         let judged = |word, consent| {
             let others = (Opinion { word: 0, groups: 3 }, None);
-            quality(&params, SPEED, (word, 0), others, 0, consent).quality
+            quality(&params, (Kind::Speed, SPEED), (word, 0), others, 0, consent).quality
         };
         assert_eq!(judged(500, 0) - judged(500, Q), Q as i64);
         assert_eq!(judged(500, 0) - judged(500, Q / 4), Q as i64 / 4);
         assert_eq!(judged(300, 0), judged(300, Q), "that is not far off");
+    }
+
+    #[test]
+    fn a_level_next_to_what_the_others_say_is_not_held_against_a_vehicle_and_another_cause_is() {
+        let params = Params::default();
+        let judged = |kind, word| {
+            let others = (Opinion { word: 2, groups: 3 }, None);
+            let quality = quality(&params, (kind, None), (word, 0), others, 0, Q);
+            (quality.good, quality.bad)
+        };
+        assert_eq!(judged(Kind::Congestion, 2), (true, false));
+        assert_eq!(
+            [1, 3].map(|level| judged(Kind::Congestion, level)),
+            [(false, false); 2]
+        );
+        assert_eq!(
+            [0, 4].map(|level| judged(Kind::Congestion, level)),
+            [(false, true); 2]
+        );
+        assert_eq!(judged(Kind::Hazard, 3), (false, true));
     }
 
     #[test]
@@ -442,7 +470,7 @@ mod tests {
             let closer = others + (word - others).signum() * nearer.min((word - others).abs());
             let params = Params::default();
             let judge = |word| {
-                let quality = quality(&params, SPEED, (word, 0), (Opinion { word: others, groups: 3 }, None), 0, Q);
+                let quality = quality(&params, (Kind::Speed, SPEED), (word, 0), (Opinion { word: others, groups: 3 }, None), 0, Q);
                 points(worth, quality.quality)
             };
             prop_assert!(judge(closer) >= judge(word));
@@ -452,7 +480,7 @@ mod tests {
         fn points_stay_within_thrice_the_worth(
             worth in 0u64..=4 * Q, word in -900i64..900, others in -900i64..900, b in -(Q as i64)..=Q as i64,
         ) {
-            let quality = quality(&Params::default(), SPEED, (word, 0), (Opinion { word: others, groups: 3 }, None), b, Q);
+            let quality = quality(&Params::default(), (Kind::Speed, SPEED), (word, 0), (Opinion { word: others, groups: 3 }, None), b, Q);
             let (points, worth) = (points(worth, quality.quality), worth as i64);
             prop_assert!(points <= 2 * worth && points >= -4 * worth);
         }

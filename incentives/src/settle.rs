@@ -436,7 +436,7 @@ fn line(
         let theirs = theirs.map(|theirs| News::Number(theirs.word));
         score::quality(
             params,
-            case.tolerance,
+            (kind, case.tolerance),
             (voice.word, known),
             (others, theirs),
             anywhere,
@@ -445,7 +445,8 @@ fn line(
     });
     let mut certainty = score::certainty(case.truth.weight_without(voice.group), voice.weight);
     if judged.bad {
-        let is_sensed = |sensed| score::is_far(case.tolerance, voice.word, sensed);
+        let far = score::far(kind, case.tolerance);
+        let is_sensed = |sensed| score::is_far(far, voice.word, sensed);
         let times = if case.sensed.is_some_and(is_sensed) {
             anchor::CONTRADICTED_TIMES
         } else {
