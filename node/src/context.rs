@@ -250,7 +250,7 @@ impl bft::ProposalPart<Context> for Part {
 pub(crate) struct Voter {
     address: Address,
     key: VerifyingKey,
-    power: VotingPower,
+    pub(crate) power: VotingPower,
 }
 
 impl bft::Validator<Context> for Voter {

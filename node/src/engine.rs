@@ -16,8 +16,8 @@ use malachite_core::{
 };
 use malachite_signing::{Signer, VerifierExt};
 use malachite_types::{
-    ExtendedCommitCertificate, LinearTimeouts, Round, Timeout, Validity, ValueOrigin, ValuePayload,
-    ValueResponse, VoteExtensionPolicy, VoteExtensions,
+    ExtendedCommitCertificate, LinearTimeouts, NilOrVal, Round, SignedVote, Timeout, ValidatorSet as _,
+    Validity, ValueOrigin, ValuePayload, ValueResponse, VoteExtensionPolicy, VoteExtensions, VoteType,
 };
 use milepost_wire::{Address, Certificate, Equivocation, Hash, Height, Members, SecretKey};
 
@@ -139,6 +139,21 @@ impl Engine {
 
     pub(crate) fn round(&self) -> u32 {
         number(self.state.round())
+    }
+
+    /// Whether a quorum has precommitted nothing in this round, so that it decides nothing any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        let voters = self.state.validator_set();
+        let Some(votes) = self.state.driver.votes().per_round(self.state.round()) else {
+            return false;
+        };
+        let nothing = votes
+            .received_votes()
+            .iter()
+            .filter(|vote| vote.kind == VoteType::Precommit && vote.value == NilOrVal::Nil);
+        let power =
+            |vote: &SignedVote<Context>| voters.get_by_address(&vote.voter).map_or(0, |voter| voter.power);
+        3 * nothing.map(power).sum::<u64>() > 2 * voters.total_voting_power()
     }
 
     /// Starts a height; after a restart, `entries` are what its log holds, and are replayed.

@@ -18,6 +18,7 @@ mod decide;
 mod hear;
 mod judge;
 mod missing;
+mod patience;
 mod readings;
 mod settings;
 mod withheld;
@@ -80,6 +81,13 @@ pub enum Input {
     },
     /// A transaction whose signature was checked.
     Transaction(Verified<Transaction>),
+    /// Another unit came or went, as far as the network tells.
+    Presence {
+        /// Which.
+        unit: Address,
+        /// Whether it is there.
+        is_present: bool,
+    },
     /// The answer to [`Want::Block`], its batches checked.
     Block {
         /// The block.
@@ -249,6 +257,8 @@ pub struct Node<S> {
     turn: usize,
     /// When this height was begun.
     started_ms: u64,
+    /// The units that are there, as far as the network tells.
+    present: BTreeSet<Address>,
     clock: Clock,
     now: Now,
     outputs: Vec<Output>,
@@ -298,6 +308,7 @@ impl<S: Store> Node<S> {
             complaints: Vec::new(),
             turn: 0,
             started_ms: now.mono_ms,
+            present: BTreeSet::new(),
             clock: Clock::default(),
             now,
             outputs: Vec::new(),
@@ -336,6 +347,7 @@ impl<S: Store> Node<S> {
             Input::BadBatch(evidence) => self.keep_evidence(Evidence::BadBatch(*evidence))?,
             Input::HandedOut { by, batch } => self.handed_out(by, batch),
             Input::Transaction(transaction) => self.take_transaction(transaction),
+            Input::Presence { unit, is_present } => self.note_presence(unit, is_present),
             Input::Block {
                 block,
                 certificate,
@@ -477,6 +489,7 @@ impl<S: Store> Node<S> {
                 self.start()?;
             }
         }
+        self.hurry();
         self.send_acks();
         self.demand();
         self.fetch_missing();

@@ -7,35 +7,31 @@
 //!
 //! Nothing that fans out may block: one frozen member must not stop the others. Source: docs/adr/0007-zenoh.md.
 
+mod hear;
 mod past;
+mod presence;
+mod speak;
+mod thread;
 
 pub use past::{AskPeers, ask_genesis};
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use k256::ecdsa::VerifyingKey;
 use milepost_incentives::Genesis;
-use milepost_wire::codec::{decode, encode};
-use milepost_wire::signed::signing_digest;
-use milepost_wire::topic::{self, Channel};
 use milepost_wire::transaction::Transaction;
-use milepost_wire::{
-    Address, ChainId, Hash, Height, KeyId, Report, SecretKey, SignedBatch, Timestamp, Verified,
-};
+use milepost_wire::{Address, ChainId, Hash, Height, KeyId, Report, SecretKey, SignedBatch, Verified};
 use tokio::sync::{broadcast, mpsc, watch};
 use zenoh::Session;
-use zenoh::qos::{CongestionControl, Priority};
-use zenoh::query::ConsolidationMode;
-use zenoh::sample::SampleKind;
 
+use self::thread::{Clock, Core};
 use crate::batch::{BatchError, VerifiedBatch};
 use crate::keeper::{Keeper, Retention};
-use crate::message::{BlockAnswer, PeerMessage};
-use crate::node::{Fatal, Input, Node, Now, Output, Readings, Settings, Want};
+use crate::node::{Fatal, Input, Node, Readings, Settings};
 use crate::snapshots::Snapshots;
 use crate::store::Rocks;
 use crate::view::View;
@@ -44,18 +40,8 @@ use crate::view::View;
 const INPUTS_MAX: usize = 4096;
 /// Messages that wait to be published.
 const SENDING_MAX: usize = 4096;
-/// Batches that wait to be verified.
-const VERIFYING_MAX: usize = 256;
-/// Questions of other members that wait to be answered.
-const ASKED_MAX: usize = 256;
 /// Verified reports that are remembered, so that a batch which repeats them is cheap.
 const KNOWN_MAX: usize = 65_536;
-/// A process that stood still for so long was frozen, and zenoh's other ends have given it up: their lease is two seconds.
-const FROZEN: Duration = Duration::from_millis(2_500);
-/// How long an answer may take.
-const FETCH_TIMEOUT: Duration = Duration::from_millis(1500);
-/// So many answers to one question are looked at.
-const ANSWERS_MAX: usize = 8;
 
 /// Why a member cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +144,7 @@ pub struct Handle {
     tasks: Vec<tokio::task::JoinHandle<()>>,
     session: Session,
     ending: SyncSender<Input>,
-    end: Arc<std::sync::atomic::AtomicBool>,
+    end: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -402,7 +388,7 @@ pub async fn start(
         snapshots,
         retention,
     } = disk;
-    let clock = Clock(Instant::now());
+    let clock = Clock::start();
     let me = key.address();
     let (node, first) = Node::open(genesis, key, settings, store.clone(), clock.now())?;
     let (inputs, waiting) = sync_channel(INPUTS_MAX);
@@ -429,11 +415,15 @@ pub async fn start(
         readings: Mutex::new(node.readings()),
         counters: Arc::default(),
     });
-    let mut tasks = vec![tokio::spawn(publish(session.clone(), shared.clone(), sending))];
-    listen(&session, &shared)
+    let mut tasks = vec![tokio::spawn(speak::publish(
+        session.clone(),
+        shared.clone(),
+        sending,
+    ))];
+    hear::listen(&session, &shared)
         .await
         .map_err(|error| StartError::Zenoh(error.to_string()))?;
-    tasks.push(tokio::spawn(watch_presence(session.clone(), shared.clone())));
+    tasks.push(tokio::spawn(presence::watch(session.clone(), shared.clone())));
     let catch_up_blocks = retention.catch_up_blocks;
     tasks.push(tokio::spawn(past::watch_behind(
         session.clone(),
@@ -441,8 +431,8 @@ pub async fn start(
         retention.snapshot_bytes_max(),
         catch_up_blocks,
     )));
-    let keeping = spawn_keeper(Keeper::new(store, snapshots, retention), shared.clone())?;
-    let end = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let keeping = thread::spawn_keeper(Keeper::new(store, snapshots, retention), shared.clone())?;
+    let end = Arc::new(AtomicBool::new(false));
     let core = Core {
         node,
         clock,
@@ -463,390 +453,4 @@ pub async fn start(
         ending: inputs,
         end,
     })
-}
-
-/// The two clocks.
-#[derive(Clone, Copy)]
-struct Clock(Instant);
-
-impl Clock {
-    fn now(&self) -> Now {
-        let unix = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        Now {
-            mono_ms: u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX),
-            wall: Timestamp::from_unix_millis(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)),
-        }
-    }
-}
-
-/// The thread that the core runs on.
-struct Core {
-    node: Node<Rocks>,
-    clock: Clock,
-    waiting: Receiver<Input>,
-    sender: mpsc::Sender<Output>,
-    keeping: SyncSender<Arc<View>>,
-    shared: Arc<Shared>,
-    end: Arc<std::sync::atomic::AtomicBool>,
-}
-
-impl Core {
-    fn run(mut self, first: Vec<Output>) {
-        self.carry(first);
-        while !self.end.load(Ordering::Acquire) {
-            let now = self.clock.now();
-            let wait = self.node.wake_at().saturating_sub(now.mono_ms);
-            let input = if wait == 0 {
-                // A due timer goes first, so that a flood of messages cannot hold it off.
-                Input::Wake
-            } else {
-                let began = Instant::now();
-                let wait = Duration::from_millis(wait);
-                let heard = self.waiting.recv_timeout(wait);
-                let late = began.elapsed().saturating_sub(wait);
-                if late >= FROZEN {
-                    tracing::warn!(?late, "this process stood still");
-                    self.shared.frozen.send_replace(Some(late));
-                }
-                match heard {
-                    Ok(input) => input,
-                    Err(RecvTimeoutError::Timeout) => Input::Wake,
-                    Err(RecvTimeoutError::Disconnected) => return,
-                }
-            };
-            match self.node.handle(self.clock.now(), input) {
-                Ok(outputs) => {
-                    let readings = self.shared.readings.lock();
-                    *readings.unwrap_or_else(PoisonError::into_inner) = self.node.readings();
-                    self.carry(outputs);
-                }
-                Err(fatal) => {
-                    tracing::error!(%fatal, "this member stops: it must not go on in doubt");
-                    self.shared.stopped.send_replace(Some(fatal.to_string()));
-                    return;
-                }
-            }
-        }
-    }
-
-    fn carry(&mut self, outputs: Vec<Output>) {
-        for output in outputs {
-            match &output {
-                Output::Committed(view) => {
-                    let rounds = view.head().map_or(0, |head| head.certificate.round);
-                    let counters = &self.shared.counters;
-                    counters.committed_blocks.fetch_add(1, Ordering::Relaxed);
-                    counters
-                        .given_up_rounds
-                        .fetch_add(rounds.into(), Ordering::Relaxed);
-                    self.shared.view.send_replace(view.clone());
-                    // Nobody listening is fine.
-                    let _ = self.shared.committed.send(view.clone());
-                    // While the keeper is busy it misses some, and makes up for it later.
-                    let _ = self.keeping.try_send(view.clone());
-                }
-                Output::Equivocated(_) => {
-                    self.shared.counters.equivocations.fetch_add(1, Ordering::Relaxed);
-                }
-                Output::Complains(_) => {
-                    self.shared.counters.complaints.fetch_add(1, Ordering::Relaxed);
-                }
-                Output::Fetch { .. } => {
-                    self.shared.counters.fetches.fetch_add(1, Ordering::Relaxed);
-                }
-                Output::Send { .. } => {}
-            }
-            if self.sender.try_send(output).is_err() {
-                self.shared.counters.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-/// Carries outputs to the network.
-async fn publish(session: Session, shared: Arc<Shared>, mut sending: mpsc::Receiver<Output>) {
-    let mut turn = 0usize;
-    while let Some(output) = sending.recv().await {
-        let (key, bytes, priority, express) = match output {
-            Output::Send { channel, bytes } => {
-                let key = topic::from_member(&shared.chain, channel, shared.me);
-                match channel {
-                    Channel::Bft => (key, bytes, Priority::RealTime, true),
-                    Channel::Body => (key, bytes, Priority::DataHigh, true),
-                    Channel::Batch => (key, bytes, Priority::DataHigh, false),
-                    Channel::Member => (key, bytes, Priority::InteractiveHigh, true),
-                }
-            }
-            Output::Committed(view) => match view.head() {
-                Some(head) => (
-                    topic::head(&shared.chain),
-                    encode(head),
-                    Priority::InteractiveHigh,
-                    true,
-                ),
-                None => continue,
-            },
-            Output::Fetch { want, of } => {
-                turn = turn.wrapping_add(1);
-                if let Some(member) = of.or_else(|| next_other(&shared, turn)) {
-                    tokio::spawn(fetch(session.clone(), shared.clone(), want, member));
-                }
-                continue;
-            }
-            Output::Equivocated(_) | Output::Complains(_) => continue,
-        };
-        let put = session
-            .put(key, bytes)
-            .congestion_control(CongestionControl::Drop)
-            .priority(priority);
-        if let Err(error) = put.express(express).await {
-            tracing::debug!(%error, "not published");
-        }
-    }
-}
-
-/// Each time another member.
-fn next_other(shared: &Shared, turn: usize) -> Option<Address> {
-    let view = shared.view();
-    // Whoever is far behind knows members of old, some of whom may be gone: those who are present answer as well.
-    let present = shared
-        .present
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    let known = view.members().iter().map(|(address, _)| address);
-    let others: BTreeSet<Address> = known.chain(present).filter(|other| *other != shared.me).collect();
-    let others = Vec::from_iter(others);
-    others.get(turn.checked_rem(others.len())?).copied()
-}
-
-/// Asks another member.
-async fn fetch(session: Session, shared: Arc<Shared>, want: Want, member: Address) {
-    let key = match want {
-        Want::Block(height) => topic::ask_block(&shared.chain, height, member),
-        Want::Body(hash) => topic::ask_body(&shared.chain, hash, member),
-        Want::Batch(digest) => topic::ask_batch(&shared.chain, digest, member),
-    };
-    // Whoever else answers in the member's name must not hide its own answer.
-    let asked = session.get(key).consolidation(ConsolidationMode::None);
-    let Ok(replies) = asked.timeout(FETCH_TIMEOUT).await else {
-        return;
-    };
-    for _ in 0..ANSWERS_MAX {
-        let Ok(reply) = replies.recv_async().await else {
-            return;
-        };
-        let sample = match reply.into_result() {
-            Ok(sample) => sample,
-            Err(error) => {
-                if error.payload().to_bytes() == past::GONE {
-                    shared.gone.fetch_add(1, Ordering::Relaxed);
-                }
-                continue;
-            }
-        };
-        let bytes = sample.payload().to_bytes().into_owned();
-        let shared = shared.clone();
-        let taken = tokio::task::spawn_blocking(move || take_answer(&shared, want, member, &bytes)).await;
-        match taken {
-            Ok(true) => return,
-            Ok(false) => {}
-            Err(_) => tracing::error!("an answer could not be taken"),
-        }
-    }
-}
-
-/// Hands an answer in; says whether it is one.
-fn take_answer(shared: &Shared, want: Want, member: Address, bytes: &[u8]) -> bool {
-    let input = match want {
-        Want::Block(_) => decode::<BlockAnswer>(bytes).ok().and_then(|answer| {
-            // The cheap check first: without a good certificate its batches are not worth verifying.
-            answer
-                .certificate
-                .verify(&shared.chain, shared.view().members())
-                .ok()?;
-            let batches = answer
-                .batches
-                .into_iter()
-                .map(|signed| shared.verify(signed).ok())
-                .collect::<Option<_>>()?;
-            shared.counters.fetched_blocks.fetch_add(1, Ordering::Relaxed);
-            Some(Input::Block {
-                block: Box::new(answer.block),
-                certificate: answer.certificate,
-                batches,
-            })
-        }),
-        Want::Body(_) => decode::<PeerMessage>(bytes)
-            .ok()
-            .filter(|message| matches!(message, PeerMessage::Body(_)))
-            .map(Input::Peer),
-        Want::Batch(batch) => decode::<SignedBatch>(bytes).ok().and_then(|signed| {
-            let is_it = signing_digest(&shared.chain, &signed.message) == batch;
-            let verified = shared.verify(signed);
-            // A batch of long ago is handed out, whether its author still counts or not.
-            let is_sound = match &verified {
-                Ok(_) => true,
-                Err(error) => error.may_have_been_right(),
-            };
-            if is_it && is_sound {
-                let _ = shared.offer(Input::HandedOut { by: member, batch });
-            }
-            verified.ok().map(Input::Batch)
-        }),
-    };
-    let is_one = input.is_some();
-    match input {
-        // A full queue drops it, counted; it is fetched again.
-        Some(input) => drop(shared.offer(input)),
-        None => {
-            shared.counters.malformed.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-    is_one
-}
-
-/// Subscribes to the other members, and answers them.
-async fn listen(session: &Session, shared: &Arc<Shared>) -> zenoh::Result<()> {
-    let (to_verify, verifying) = sync_channel::<SignedBatch>(VERIFYING_MAX);
-    for channel in [Channel::Bft, Channel::Body, Channel::Batch, Channel::Member] {
-        let (shared, to_verify) = (shared.clone(), to_verify.clone());
-        let own = topic::from_member(&shared.chain, channel, shared.me);
-        let key = topic::all_members(&shared.chain, channel);
-        let hear = move |sample: zenoh::sample::Sample| {
-            if sample.key_expr().as_str() == own || sample.kind() != SampleKind::Put {
-                return;
-            }
-            let fits = match decode::<PeerMessage>(&sample.payload().to_bytes()) {
-                Ok(PeerMessage::Batch(signed)) => {
-                    let fits = to_verify.try_send(signed).is_ok();
-                    shared
-                        .counters
-                        .dropped
-                        .fetch_add(u64::from(!fits), Ordering::Relaxed);
-                    fits
-                }
-                Ok(PeerMessage::Status(status)) => {
-                    shared.claimed.fetch_max(status.height.0, Ordering::Relaxed);
-                    shared.offer(Input::Peer(PeerMessage::Status(status))).is_ok()
-                }
-                Ok(message) => shared.offer(Input::Peer(message)).is_ok(),
-                Err(error) => {
-                    shared.counters.malformed.fetch_add(1, Ordering::Relaxed);
-                    tracing::debug!(%error, "a message of a member is refused");
-                    true
-                }
-            };
-            if !fits {
-                tracing::debug!("a message of a member is dropped: this one is busy");
-            }
-        };
-        session
-            .declare_subscriber(key)
-            .callback(hear)
-            .background()
-            .await?;
-    }
-    spawn_verifier(shared.clone(), verifying)?;
-
-    let (to_answer, asked) = sync_channel::<zenoh::query::Query>(ASKED_MAX);
-    let ask = move |query| drop(to_answer.try_send(query));
-    session
-        .declare_queryable(topic::asked_of(&shared.chain, shared.me))
-        .callback(ask)
-        .background()
-        .await?;
-    spawn_answerer(shared.clone(), asked)?;
-    Ok(())
-}
-
-/// Verifies others' batches, one after the other, each on all cores.
-fn spawn_verifier(shared: Arc<Shared>, verifying: Receiver<SignedBatch>) -> std::io::Result<()> {
-    let verify = move || {
-        for signed in verifying {
-            if let Ok(batch) = shared.verify(signed) {
-                shared.counters.batches_heard.fetch_add(1, Ordering::Relaxed);
-                let _ = shared.heard.send(batch.clone());
-                // A full queue drops it, counted; it comes again when a block names it.
-                let _ = shared.offer(Input::Batch(batch));
-            }
-        }
-    };
-    std::thread::Builder::new()
-        .name("milepost-verify".into())
-        .spawn(verify)
-        .map(drop)
-}
-
-/// Makes snapshots and forgets, beside the core: it waits for nobody and nobody waits for it.
-fn spawn_keeper(keeper: Keeper, shared: Arc<Shared>) -> std::io::Result<SyncSender<Arc<View>>> {
-    let (sender, views) = sync_channel::<Arc<View>>(1);
-    let keep = move || {
-        for view in views {
-            let Some(head) = view.head() else { continue };
-            if let Err(error) = keeper.committed(head, view.state()) {
-                shared.counters.keeping_failed.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(%error, "no snapshot could be made, or nothing forgotten");
-            }
-        }
-    };
-    std::thread::Builder::new()
-        .name("milepost-keeper".into())
-        .spawn(keep)?;
-    Ok(sender)
-}
-
-/// Answers the other members' questions from the disk.
-fn spawn_answerer(shared: Arc<Shared>, asked: Receiver<zenoh::query::Query>) -> std::io::Result<()> {
-    let answer = move || {
-        for query in asked {
-            past::answer(&shared, &query);
-        }
-    };
-    std::thread::Builder::new()
-        .name("milepost-answer".into())
-        .spawn(answer)
-        .map(drop)
-}
-
-/// Declares this member present, and notes who else is.
-async fn watch_presence(session: Session, shared: Arc<Shared>) {
-    let own = topic::from_member(&shared.chain, Channel::Member, shared.me);
-    let Ok(_token) = session.liveliness().declare_token(own).await else {
-        return;
-    };
-    let all = topic::presence(&shared.chain);
-    let Ok(changes) = session.liveliness().declare_subscriber(all).history(true).await else {
-        return;
-    };
-    while let Ok(sample) = changes.recv_async().await {
-        let Some((protocol, address)) = topic::present(sample.key_expr().as_str()) else {
-            continue;
-        };
-        if address == shared.me && protocol == topic::PROTOCOL {
-            continue;
-        }
-        let among = if protocol == topic::PROTOCOL {
-            &shared.present
-        } else {
-            &shared.strangers
-        };
-        let mut among = among.lock().unwrap_or_else(PoisonError::into_inner);
-        match sample.kind() {
-            SampleKind::Put => {
-                if among.insert(address) && protocol != topic::PROTOCOL {
-                    tracing::error!(
-                        unit = %address,
-                        "a unit speaks protocol {protocol}, and this one {}: neither hears the other; install the same version of the software on both",
-                        topic::PROTOCOL
-                    );
-                }
-            }
-            SampleKind::Delete => {
-                among.remove(&address);
-            }
-        }
-    }
 }

@@ -64,6 +64,8 @@ struct Cluster {
     lost_at_first: Option<BTreeSet<(Height, u32)>>,
     /// This member prevotes twice in every round, and tells everybody both.
     liar: Option<usize>,
+    /// When each block was committed first.
+    committed_ms: BTreeMap<Height, u64>,
     /// Questions for blocks, by member.
     asked: BTreeMap<usize, usize>,
     /// Who votes at which height.
@@ -134,6 +136,7 @@ impl Cluster {
             gather_ms: Settings::default().gather_ms,
             lost_at_first: None,
             liar: None,
+            committed_ms: BTreeMap::new(),
             asked: BTreeMap::new(),
         };
         for index in 0..cluster.nodes.len() {
@@ -164,6 +167,15 @@ impl Cluster {
     fn crash(&mut self, index: usize) {
         self.nodes[index] = None;
         self.stores[index].crash();
+    }
+
+    /// Everybody who is up is told whether a unit is there.
+    fn tell(&mut self, of: usize, is_present: bool) {
+        let unit = self.keys[of].address();
+        for to in 0..self.nodes.len() {
+            self.step(to, Input::Presence { unit, is_present })
+                .expect("goes on");
+        }
     }
 
     fn post(&mut self, to: usize, input: Input) {
@@ -282,6 +294,7 @@ impl Cluster {
                     );
                     assert_eq!(head.header.next_members_hash, view.members().hash());
                     self.sets.insert(view.height().next(), view.members().clone());
+                    self.committed_ms.entry(view.height()).or_insert(self.now_ms);
                     let before = self.blocks.insert(view.height(), hash);
                     assert!(
                         before.is_none_or(|before| before == hash),
@@ -715,6 +728,89 @@ fn what_comes_a_moment_after_the_first_batch_shares_its_block() {
         (2, 2),
         "the others wait for an interval"
     );
+}
+
+/// Under load, one of four dies for good, and the others are told so or not. The longest time without a block afterwards.
+fn longest_pause_ms(seed: u64, told: bool) -> u64 {
+    let mut cluster = Cluster::new(seed, 4);
+    (0..4).for_each(|of| cluster.tell(of, true));
+    for tick in 1..=60 {
+        cluster.report((tick % 8) as usize, (tick % 3) as usize);
+        cluster.run_until(tick * 500);
+        if tick == 4 {
+            cluster.crash(3);
+            if told {
+                cluster.tell(3, false);
+            }
+        }
+    }
+    let times: Vec<u64> = cluster.committed_ms.values().copied().collect();
+    assert!(times.len() >= 12, "{} blocks", times.len());
+    let pauses = times.windows(2).map(|pair| pair[1] - pair[0]);
+    pauses.max().expect("several blocks")
+}
+
+#[test]
+fn a_proposer_that_is_not_there_is_not_waited_for() {
+    let Settings {
+        block_interval_ms,
+        absent_ms,
+        propose_ms,
+        ..
+    } = Settings::default();
+    for seed in 0..8 {
+        let (told, untold) = (longest_pause_ms(seed, true), longest_pause_ms(seed, false));
+        // Three steps of votes at up to 20 ms, twice; and who gathers.
+        assert!(
+            told < block_interval_ms + absent_ms + 200,
+            "seed {seed}: {told} ms"
+        );
+        assert!(
+            untold > block_interval_ms + propose_ms,
+            "seed {seed}: {untold} ms"
+        );
+    }
+}
+
+/// What the members are told of one another is wrong throughout, or changes all the time.
+fn misled(seed: u64, rumour: impl Fn(&mut Rng) -> bool) -> Vec<u64> {
+    let mut cluster = Cluster::new(seed, 4);
+    cluster.loss_permille = 50;
+    let mut rng = Rng(seed);
+    for tick in 1..=60 {
+        for (to, of) in (0..16).map(|pair| (pair / 4, pair % 4)) {
+            let (unit, is_present) = (cluster.keys[of].address(), rumour(&mut rng));
+            cluster
+                .step(to, Input::Presence { unit, is_present })
+                .expect("goes on");
+        }
+        cluster.report((tick % 8) as usize, (tick % 4) as usize);
+        cluster.run_until(tick * 500);
+        match tick {
+            20 => cluster.crash(1),
+            40 => cluster.boot(1),
+            _ => {}
+        }
+    }
+    cluster.run_until(40_000);
+    assert_eq!(cluster.equivocations, 0, "seed {seed}");
+    cluster.heights()
+}
+
+#[test]
+fn whatever_is_told_of_who_is_there_blocks_are_made() {
+    for seed in 0..3 {
+        for heights in [
+            misled(seed, |_| false),
+            misled(seed, |_| true),
+            misled(seed, |rng| rng.below(2) == 0),
+        ] {
+            assert!(
+                heights.iter().all(|height| *height >= 12),
+                "seed {seed}: {heights:?}"
+            );
+        }
+    }
 }
 
 #[test]

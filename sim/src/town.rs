@@ -27,6 +27,7 @@ mod faults;
 mod lies;
 mod lines;
 mod member;
+mod presence;
 mod queue;
 mod result;
 mod roads;
@@ -178,6 +179,8 @@ enum Event {
         from: usize,
         answer: Box<Answer>,
     },
+    /// A member is told whether a unit is there.
+    Presence { to: usize, unit: Address },
     /// A member asked to be woken.
     Wake { member: usize, life: u32 },
     /// A fault begins.
@@ -231,6 +234,8 @@ struct Town<'a> {
     queue: Queue<Event>,
     /// Delays and losses.
     radio: Rng,
+    /// When members are told who is there, and what.
+    rumours: Rng,
     watch: Watch,
     /// The newest block's view, whoever committed it first.
     newest: Arc<View>,
@@ -338,6 +343,7 @@ impl<'a> Town<'a> {
             secrets,
             queue: Queue::new(),
             radio: Rng::fork(seed, "radio", 0),
+            rumours: Rng::fork(seed, "rumours", 0),
             watch: Watch::new(&genesis, liars_names),
             genesis,
             newest,
@@ -360,6 +366,7 @@ impl<'a> Town<'a> {
         for (number, outputs) in first_outputs.into_iter().enumerate() {
             town.carry_out(number, outputs);
         }
+        town.look_around();
         town.plan_faults();
         town.plan_sighting(0);
         Ok(town)
@@ -385,6 +392,7 @@ impl<'a> Town<'a> {
             Event::Peer { to, from, message } => self.deliver(from, to, &message),
             Event::Asked { to, from, want } => self.answer(to, from, want),
             Event::Answered { to, from, answer } => self.take_answer(to, from, *answer),
+            Event::Presence { to, unit } => self.tell_presence(to, unit),
             Event::Wake { member, life } => self.wake(member, life),
             Event::Strike(number) => self.strike(number)?,
             Event::Mend(number) => self.mend(number)?,

@@ -37,24 +37,27 @@ fn a_rolling_restart_loses_nothing() {
         drive.finish_final(Duration::from_secs(u64::from(DRIVE_S) + 90));
     }
     let last = consortium.agree(consortium.all());
-    let mut gap_ms = 0;
-    let mut rounds = std::collections::BTreeMap::<u64, u64>::new();
+    let mut pauses_ms = std::collections::BTreeMap::<u64, Vec<u64>>::new();
     let mut before: Option<u64> = None;
     for height in first..=last {
         let block = consortium
             .get(0, &format!("/v1/blocks/{height}"))
             .expect("it was agreed on");
         let at = milliseconds(block["time"].as_str().expect("a block has its time"));
-        gap_ms = gap_ms.max(before.map_or(0, |before| at - before));
+        let round = block["certificate"]["round"].as_u64().expect("a number");
+        let pause_ms = before.map_or(0, |before| at - before);
+        pauses_ms.entry(round).or_default().push(pause_ms);
         before = Some(at);
-        *rounds
-            .entry(block["certificate"]["round"].as_u64().expect("a number"))
-            .or_default() += 1;
     }
-    println!(
-        "{} blocks; none for at most {gap_ms} ms; blocks by round: {rounds:?}",
-        last - first + 1
-    );
+    for (round, mut pauses_ms) in pauses_ms {
+        pauses_ms.sort_unstable();
+        pauses_ms.reverse();
+        println!(
+            "decided in round {round}: {} blocks; longest without one before them, ms: {:?}",
+            pauses_ms.len(),
+            &pauses_ms[..pauses_ms.len().min(5)]
+        );
+    }
     consortium.stop_all();
 }
 

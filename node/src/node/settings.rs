@@ -20,6 +20,8 @@ pub struct Settings {
     pub drift_ms: u64,
     /// How long a proposal may take in the first round, in milliseconds.
     pub propose_ms: u64,
+    /// How long a proposal may take of a member that is not there, as far as zenoh's liveliness tells, in milliseconds.
+    pub absent_ms: u64,
     /// How long prevotes, and then precommits, may take in the first round, in milliseconds.
     pub vote_ms: u64,
     /// By how much each of these grows in each further round, in milliseconds.
@@ -45,6 +47,7 @@ impl Default for Settings {
             heartbeat_ms: 10_000,
             drift_ms: 2_000,
             propose_ms: 1_000,
+            absent_ms: 200,
             vote_ms: 500,
             round_delta_ms: 250,
             timeout_max_ms: 5_000,

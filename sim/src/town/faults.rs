@@ -88,6 +88,7 @@ impl Town<'_> {
             | Trouble::Junk { .. }
             | Trouble::Forge { .. } => {}
         }
+        self.look_around();
         Ok(())
     }
 
@@ -124,11 +125,13 @@ impl Town<'_> {
             | Trouble::Junk { .. }
             | Trouble::Forge { .. } => {}
         }
+        self.look_around();
         Ok(())
     }
 
     fn crash(&mut self, member: usize, torn: bool) {
         self.members[member].crash(torn.then_some(&mut self.chance));
+        self.look_for(self.members[member].address());
     }
 
     /// A member is stopped and started with another key, as its operator would; one that is down starts with it later.
@@ -146,7 +149,9 @@ impl Town<'_> {
         if runs {
             self.crash(member, false);
         }
+        let old = self.members[member].address();
         self.members[member].set_key(key);
+        self.look_for(old);
         if runs { self.start(member) } else { Ok(()) }
     }
 
@@ -167,6 +172,7 @@ impl Town<'_> {
             self.look_for_new_key(member, view.state());
         }
         self.carry_out(member, outputs);
+        self.look_around();
         Ok(())
     }
 
