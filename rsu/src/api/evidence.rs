@@ -12,7 +12,7 @@ use milepost_wire::{KeyId, Report, Verified, encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, parameters, parse};
+use super::asked::{Answer, parameters, parse};
 use crate::rfc3339;
 use crate::served::Served;
 

@@ -10,7 +10,8 @@ use std::fmt::Write as _;
 use milepost_wire::Kind;
 use serde::Serialize;
 
-use super::{quoted, round};
+use super::csv::quoted;
+use super::round;
 use crate::world::conditions::Danger;
 
 /// How good the picture of congestion was: levels of service, 0 to 5.
