@@ -13,8 +13,7 @@ use std::collections::BTreeMap;
 use milepost_wire::Address;
 use milepost_wire::state::Q;
 
-use crate::params::Tolerance;
-use crate::score::is_near;
+use crate::score::Scale;
 use crate::state::State;
 use crate::truth::Voice;
 
@@ -38,12 +37,8 @@ pub(crate) fn is_trusted(state: &State, operator: &Address) -> bool {
 }
 
 /// Gives the readings their weights, and says what the sensors of two providers agree on, if they do (of several such
-/// readings, the first). `tolerance` says when two of them agree.
-pub(crate) fn weigh(
-    voices: &mut [Voice],
-    readings: &[Reading<'_>],
-    tolerance: Option<Tolerance>,
-) -> Option<i64> {
+/// readings, the first). `scale` says when two of them agree.
+pub(crate) fn weigh(voices: &mut [Voice], readings: &[Reading<'_>], scale: Scale) -> Option<i64> {
     let mut agreed = None;
     let vehicles = voices
         .iter()
@@ -55,9 +50,9 @@ pub(crate) fn weigh(
     }
     for reading in readings {
         let word = voices[reading.voice].word;
-        let is_confirmed = readings.iter().any(|other| {
-            other.provider != reading.provider && is_near(tolerance, word, voices[other.voice].word)
-        });
+        let is_confirmed = readings
+            .iter()
+            .any(|other| other.provider != reading.provider && scale.is_near(word, voices[other.voice].word));
         let all = if is_confirmed { whole } else { whole / 2 };
         voices[reading.voice].weight = (all / of_provider[reading.provider]).max(1);
         agreed = agreed.or(is_confirmed.then_some(word));
@@ -68,9 +63,10 @@ pub(crate) fn weigh(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::params::Tolerance;
     use milepost_wire::KeyId;
 
-    const SPEED: Option<Tolerance> = Some(Tolerance { near: 139, far: 417 });
+    const SPEED: Scale = Scale::Numbers(Tolerance { near: 139, far: 417 });
 
     fn voice(word: i64, weight: u64) -> Voice {
         Voice {

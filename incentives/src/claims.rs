@@ -14,7 +14,7 @@ use milepost_wire::state::{Q, Standing};
 
 use crate::params::{Params, Tolerance};
 use crate::reputation::{self, Decision};
-use crate::score;
+use crate::score::Scale;
 use crate::sighting::Tally;
 use crate::truth::{self, Truth, Voice};
 
@@ -81,11 +81,11 @@ pub fn judge(words: &[Word], tolerance: Tolerance) -> Option<Judgement> {
         .iter()
         .map(|voice| (voice.word.abs_diff(value).min(1 << 32) as i64, voice.weight));
     let spread = truth::spread(distances);
-    let widened = tolerance.widened(spread);
+    let scale = Scale::Numbers(tolerance.widened(spread));
     let verdict = |voice: &Voice| match truth.without(voice.group) {
         None => Verdict::Unjudged,
-        Some(others) if score::is_near(Some(widened), voice.word, others.word) => Verdict::Good,
-        Some(others) if score::is_far(widened.far.into(), voice.word, others.word) => Verdict::Bad,
+        Some(others) if scale.is_near(voice.word, others.word) => Verdict::Good,
+        Some(others) if scale.is_far(voice.word, others.word) => Verdict::Bad,
         Some(_) => Verdict::Between,
     };
     let (low, high) = interval(&voices, truth.groups());

@@ -324,7 +324,7 @@ mod tests {
     use super::*;
     use crate::params::Params;
     use crate::sighting::ServedKey;
-    use crate::testing::Town;
+    use crate::testing::{Chain, Town};
     use crate::transact::{Rejected, execute};
     use milepost_wire::bad_batch::BadBatch;
     use milepost_wire::equivocation::{Equivocation, Word};
@@ -353,47 +353,23 @@ mod tests {
         }
     }
 
-    struct Chain {
-        town: Town,
-        state: State,
-        height: u64,
+    fn chain(params: Params) -> Chain {
+        Chain::new(Town::with(1, params), 10)
     }
 
     impl Chain {
-        fn new(params: Params) -> Self {
-            let town = Town::with(1, params);
-            let state = State::genesis(&town.genesis);
-            let height = 10;
-            Self { town, state, height }
-        }
-
         /// A block in which a member asks for something.
-        fn ask(&mut self, member: usize, action: Action) -> Result<(), Rejected> {
-            let key = &self.town.members[member];
-            let nonce = self.state.account(&key.address()).nonce;
-            let from = key.public();
-            let transaction = Transaction { from, nonce, action };
-            let height = Height(self.height);
-            let done = execute(&mut self.state, height, &transaction, &mut Vec::new());
+        fn hear(&mut self, member: usize, action: Action) -> Result<(), Rejected> {
+            let key = self.town.members[member].clone();
+            let done = self.ask(&key, action, &mut Vec::new());
             self.pass(1);
             done
-        }
-
-        fn pass(&mut self, blocks: u64) {
-            for _ in 0..blocks {
-                proposal::end_block(&mut self.state, Height(self.height));
-                self.height += 1;
-            }
         }
 
         /// What the first member says of two words of another's.
         fn blame(&mut self, of: usize, height: u64) -> Result<(), Rejected> {
             let evidence = two_words(&self.town, &self.town.members[of], height);
-            self.ask(0, Action::Blame(Evidence::Equivocation(evidence)))
-        }
-
-        fn address(&self, member: usize) -> Address {
-            self.town.members[member].address()
+            self.hear(0, Action::Blame(Evidence::Equivocation(evidence)))
         }
 
         fn votes(&self, member: usize) -> bool {
@@ -410,7 +386,7 @@ mod tests {
 
     #[test]
     fn who_signed_two_things_loses_its_vote_two_heights_later_and_once() {
-        let mut chain = Chain::new(Params::default());
+        let mut chain = chain(Params::default());
         assert_eq!(chain.blame(3, 9), Ok(()));
         assert!(chain.votes(3), "block 11 has its members already");
         assert!(
@@ -429,7 +405,7 @@ mod tests {
 
     #[test]
     fn never_more_are_jailed_than_the_chain_can_do_without() {
-        let mut chain = Chain::new(Params::default());
+        let mut chain = chain(Params::default());
         assert_eq!(chain.blame(3, 9), Ok(()));
         // In the next block, and again once the first has lost its vote.
         assert_eq!(chain.blame(2, 9), Ok(()));
@@ -445,7 +421,7 @@ mod tests {
 
     #[test]
     fn words_of_strangers_of_old_and_of_what_is_not_over_are_not_heard() {
-        let mut chain = Chain::new(Params {
+        let mut chain = chain(Params {
             evidence_blocks: 5,
             ..Params::default()
         });
@@ -457,13 +433,13 @@ mod tests {
         ));
         let stranger = two_words(&chain.town, &chain.town.keys[0], 9);
         assert!(matches!(
-            acquitted(chain.ask(0, Action::Blame(Evidence::Equivocation(stranger)))),
+            acquitted(chain.hear(0, Action::Blame(Evidence::Equivocation(stranger)))),
             Acquittal::Stranger(_)
         ));
         let mut forged = two_words(&chain.town, &chain.town.members[3], 9);
         forged.member = chain.address(2);
         assert!(matches!(
-            acquitted(chain.ask(0, Action::Blame(Evidence::Equivocation(forged)))),
+            acquitted(chain.hear(0, Action::Blame(Evidence::Equivocation(forged)))),
             Acquittal::Unproven(_)
         ));
         // And nobody but a member may ask.
@@ -481,7 +457,7 @@ mod tests {
 
     #[test]
     fn the_others_vote_it_back_in_and_not_before_its_time() {
-        let mut chain = Chain::new(Params::default());
+        let mut chain = chain(Params::default());
         let member = chain.town.genesis.members.get(&chain.address(3)).cloned();
         let change = Change::AddMember(member.expect("a member"));
         let propose = || Action::Propose {
@@ -491,16 +467,16 @@ mod tests {
         assert_eq!(chain.blame(3, 9), Ok(()));
         chain.pass(3);
         assert!(matches!(
-            chain.ask(0, propose()),
+            chain.hear(0, propose()),
             Err(Rejected::Improper(proposal::Improper::Barred { .. }))
         ));
         let mut books = chain.state.books();
         books.epoch = Epoch(chain.state.params().jail_epochs);
         chain.state.books.insert((), books);
-        assert_eq!(chain.ask(0, propose()), Ok(()));
+        assert_eq!(chain.hear(0, propose()), Ok(()));
         let proposal = chain.state.charter().newest;
         for voter in [1, 2] {
-            assert_eq!(chain.ask(voter, Action::Approve { proposal }), Ok(()));
+            assert_eq!(chain.hear(voter, Action::Approve { proposal }), Ok(()));
         }
         chain.pass(3);
         assert!(chain.votes(3) && !chain.state.is_jailed(&chain.address(3)));
@@ -512,7 +488,7 @@ mod tests {
 
     #[test]
     fn another_key_does_not_wash_it_clean() {
-        let mut chain = Chain::new(Params::default());
+        let mut chain = chain(Params::default());
         let evidence = two_words(&chain.town, &chain.town.members[3], 9);
         let (member, key) = (chain.address(3), SecretKey::from_seed("another", 3));
         let change = Change::SetKey {
@@ -520,15 +496,15 @@ mod tests {
             key: key.public(),
         };
         let from = Height::ZERO;
-        assert_eq!(chain.ask(0, Action::Propose { change, from }), Ok(()));
+        assert_eq!(chain.hear(0, Action::Propose { change, from }), Ok(()));
         let proposal = chain.state.charter().newest;
         for voter in [1, 2] {
-            assert_eq!(chain.ask(voter, Action::Approve { proposal }), Ok(()));
+            assert_eq!(chain.hear(voter, Action::Approve { proposal }), Ok(()));
         }
         chain.pass(3);
         assert!(chain.state.members().get(&key.address()).is_some());
         assert_eq!(
-            chain.ask(0, Action::Blame(Evidence::Equivocation(evidence))),
+            chain.hear(0, Action::Blame(Evidence::Equivocation(evidence))),
             Ok(())
         );
         chain.pass(3);
@@ -538,7 +514,7 @@ mod tests {
     #[test]
     fn the_share_of_the_epoch_goes_to_the_treasury_and_nothing_is_lost() {
         let paid = |guilty: bool| {
-            let mut chain = Chain::new(Params::default());
+            let mut chain = chain(Params::default());
             let epoch = chain.state.books().epoch;
             for operator in [chain.address(2), chain.address(3)] {
                 let key = ServedKey { epoch, operator };
@@ -596,16 +572,16 @@ mod tests {
 
     #[test]
     fn a_batch_with_a_forged_report_costs_the_vote_and_a_sound_one_nothing() {
-        let mut chain = Chain::new(Params::default());
+        let mut chain = chain(Params::default());
         let sound = batch(&chain.town, &chain.town.members[3], 9, false);
         assert!(matches!(
-            acquitted(chain.ask(0, Action::Blame(sound))),
+            acquitted(chain.hear(0, Action::Blame(sound))),
             Acquittal::Unproven(Unproven::BadBatch(NoBadBatch::Sound(_)))
         ));
         let forged = batch(&chain.town, &chain.town.members[3], 9, true);
-        assert_eq!(chain.ask(0, Action::Blame(forged.clone())), Ok(()));
+        assert_eq!(chain.hear(0, Action::Blame(forged.clone())), Ok(()));
         assert!(matches!(
-            acquitted(chain.ask(1, Action::Blame(forged))),
+            acquitted(chain.hear(1, Action::Blame(forged))),
             Acquittal::Sentenced { .. }
         ));
         chain.pass(3);
@@ -613,14 +589,14 @@ mod tests {
         assert_eq!(chain.state.check(), Ok(()));
         let stranger = batch(&chain.town, &chain.town.keys[0], 9, true);
         assert!(matches!(
-            acquitted(chain.ask(0, Action::Blame(stranger))),
+            acquitted(chain.hear(0, Action::Blame(stranger))),
             Acquittal::Stranger(_)
         ));
     }
 
     #[test]
     fn a_unit_that_forges_is_revoked_and_its_operator_answers_for_it_and_is_not_absolved() {
-        let mut chain = Chain::new(Params::default());
+        let mut chain = chain(Params::default());
         let unit = SecretKey::from_seed("unit", 1);
         let operator = chain.address(3);
         let enrol = milepost_wire::transaction::Enrolment {
@@ -628,13 +604,13 @@ mod tests {
             group: 0,
             role: milepost_wire::Role::Unit { operator },
         };
-        assert_eq!(chain.ask(3, Action::Enrol(enrol)), Ok(()));
+        assert_eq!(chain.hear(3, Action::Enrol(enrol)), Ok(()));
         let height = chain.height - 1;
         let forged = batch(&chain.town, &unit, height, true);
-        assert_eq!(chain.ask(0, Action::Blame(forged.clone())), Ok(()));
+        assert_eq!(chain.hear(0, Action::Blame(forged.clone())), Ok(()));
         assert_eq!(chain.state.provider(&unit.address()), None, "revoked");
         assert!(matches!(
-            acquitted(chain.ask(1, Action::Blame(forged))),
+            acquitted(chain.hear(1, Action::Blame(forged))),
             Acquittal::Stranger(_)
         ));
         chain.pass(3);

@@ -439,40 +439,22 @@ mod tests {
     use super::*;
     use crate::BlockInput;
     use crate::membership::member;
-    use crate::testing::Town;
-    use milepost_wire::{Access, Action, SecretKey, Transaction, Verified};
+    use crate::testing::{Chain, Town};
+    use milepost_wire::{Access, Action, SecretKey};
 
-    /// A chain of which only transactions matter.
-    struct Chain {
-        town: Town,
-        state: State,
-        height: u64,
+    fn chain() -> Chain {
+        let mut chain = Chain::new(Town::new(1), 1);
+        chain.state.seal();
+        chain
     }
 
     impl Chain {
-        fn new() -> Self {
-            let town = Town::new(1);
-            let mut state = State::genesis(&town.genesis);
-            state.seal();
-            Self {
-                town,
-                state,
-                height: 0,
-            }
-        }
-
-        fn signed(&self, key: &SecretKey, action: Action) -> Verified<Transaction> {
-            let (from, nonce) = (key.public(), self.state.account(&key.address()).nonce);
-            self.town.transaction(key, Transaction { from, nonce, action })
-        }
-
         /// Executes a block with one transaction, or none; says which transactions were done, and what was enacted.
         fn block(&mut self, asked: Option<(&SecretKey, Action)>) -> (bool, Vec<(ProposalId, bool)>) {
             let transactions: Vec<_> = asked
-                .map(|(key, action)| self.signed(key, action))
+                .map(|(key, action)| self.town.transaction(key, self.transaction(key, action)))
                 .into_iter()
                 .collect();
-            self.height += 1;
             let following = self.state.members_at(Height(self.height + 1));
             let outputs = self.state.apply(&BlockInput {
                 height: Height(self.height),
@@ -480,6 +462,7 @@ mod tests {
                 transactions: &transactions,
                 batches: &[],
             });
+            self.height += 1;
             assert_eq!(self.state.check(), Ok(()));
             assert_eq!(
                 *self.state.members(),
@@ -522,13 +505,13 @@ mod tests {
 
     #[test]
     fn three_of_four_admit_a_member_two_heights_after_the_last_approval() {
-        let mut chain = Chain::new();
+        let mut chain = chain();
         assert!(chain.propose(0, Change::AddMember(member("new", 1, 1)), 0));
         assert!(chain.approve(1, 1));
         chain.block(None);
         assert_eq!(chain.state.members().count(), 4, "two of four are not enough");
         assert!(chain.approve(2, 1));
-        assert_eq!(chain.height, 4);
+        assert_eq!(chain.height, 5);
         assert_eq!(
             chain.state.members().count(),
             4,
@@ -542,10 +525,10 @@ mod tests {
 
     #[test]
     fn a_change_waits_for_the_height_that_was_asked_for() {
-        let mut chain = Chain::new();
+        let mut chain = chain();
         assert!(chain.propose(0, settings("need_max", 7), 10));
         assert!(chain.approve(1, 1) && chain.approve(2, 1));
-        while chain.height < 8 {
+        while chain.height < 9 {
             chain.block(None);
         }
         assert_ne!(chain.state.params().need_max, 7);
@@ -555,7 +538,7 @@ mod tests {
 
     #[test]
     fn strangers_doubles_and_nonsense_are_refused() {
-        let mut chain = Chain::new();
+        let mut chain = chain();
         let stranger = chain.town.keys[0].clone();
         let change = Change::SetAccess(Access::Private);
         let from = Height(0);
@@ -595,7 +578,7 @@ mod tests {
 
     #[test]
     fn a_members_open_proposals_are_bounded_and_end_in_time() {
-        let mut chain = Chain::new();
+        let mut chain = chain();
         for value in 0..OF_ONE_MAX as u64 {
             assert!(chain.propose(0, settings("need_max", 10 + value), 0));
         }
@@ -612,7 +595,7 @@ mod tests {
 
     #[test]
     fn who_loses_its_vote_takes_its_proposals_and_approvals_along() {
-        let mut chain = Chain::new();
+        let mut chain = chain();
         let gone = chain.town.members[3].address();
         assert!(chain.propose(3, settings("need_max", 9), 0));
         assert!(chain.propose(0, settings("need_max", 8), 0));
@@ -628,7 +611,7 @@ mod tests {
 
     #[test]
     fn a_member_goes_on_under_another_key() {
-        let mut chain = Chain::new();
+        let mut chain = chain();
         let member = chain.town.members[2].address();
         let key = SecretKey::from_seed("next key", 2);
         let public = key.public();

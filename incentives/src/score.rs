@@ -18,7 +18,6 @@ use milepost_wire::state::Q;
 
 use crate::fixed::{muldiv, times, times_signed};
 use crate::params::{Params, Tolerance};
-use crate::truth::Opinion;
 
 /// What a word tells beyond what was known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,22 +28,85 @@ pub(crate) enum News {
     Code(Option<i64>),
 }
 
-impl News {
-    /// What `word` tells to whom `known` was known. Both are numbers, or both codes where there is no tolerance.
-    pub(crate) fn of(tolerance: Option<Tolerance>, word: i64, known: i64) -> Self {
-        match tolerance {
-            Some(_) => Self::Number(word.saturating_sub(known)),
-            None => Self::Code((word != known).then_some(word)),
+/// How two words on an item are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// Numbers, which agree within a tolerance.
+    Numbers(Tolerance),
+    /// Levels of service. Those next to each other are no contradiction: who stands at the light sees another than who
+    /// passes it.
+    Levels,
+    /// Codes, which agree or not.
+    Codes,
+}
+
+impl Scale {
+    /// That of a kind, before it is known how far honest words on the item lie apart.
+    pub(crate) fn of(params: &Params, kind: Kind) -> Self {
+        match params.tolerance(kind) {
+            Some(tolerance) => Self::Numbers(tolerance),
+            None if kind == Kind::Congestion => Self::Levels,
+            None => Self::Codes,
         }
+    }
+
+    /// The same where honest words lie `spread` apart; to levels and codes that is nothing.
+    #[must_use]
+    pub(crate) fn widened(self, spread: i64) -> Self {
+        match self {
+            Self::Numbers(tolerance) => Self::Numbers(tolerance.widened(spread)),
+            Self::Levels | Self::Codes => self,
+        }
+    }
+
+    /// What `word` tells to whom `known` was known.
+    pub(crate) fn news(self, word: i64, known: i64) -> News {
+        match self {
+            Self::Numbers(_) => News::Number(word.saturating_sub(known)),
+            Self::Levels | Self::Codes => News::Code((word != known).then_some(word)),
+        }
+    }
+
+    /// From which difference on a number is all news.
+    fn full(self) -> i64 {
+        match self {
+            Self::Numbers(tolerance) => i64::from(tolerance.near.max(1)),
+            Self::Levels | Self::Codes => 1,
+        }
+    }
+
+    /// From which difference on two words don't agree at all.
+    fn far(self) -> u64 {
+        match self {
+            Self::Numbers(tolerance) => tolerance.far.into(),
+            Self::Levels => 2,
+            Self::Codes => 1,
+        }
+    }
+
+    /// Within what two say the same in a dispute: of numbers, half of where agreement ends.
+    pub(crate) fn side(self) -> i64 {
+        match self {
+            Self::Numbers(tolerance) => i64::from(tolerance.far / 2),
+            Self::Levels | Self::Codes => 0,
+        }
+    }
+
+    /// Whether the two agree fully.
+    pub(crate) fn is_near(self, one: i64, other: i64) -> bool {
+        match self {
+            Self::Numbers(tolerance) => one.abs_diff(other) <= tolerance.near.into(),
+            Self::Levels | Self::Codes => one == other,
+        }
+    }
+
+    /// Whether the two don't agree at all.
+    pub(crate) fn is_far(self, one: i64, other: i64) -> bool {
+        one.abs_diff(other) >= self.far()
     }
 }
 
-/// From which difference on a number is all news.
-fn full(tolerance: Option<Tolerance>) -> i64 {
-    tolerance.map_or(1, |tolerance| i64::from(tolerance.near.max(1)))
-}
-
-/// What two tell alike, up to [`full`]; below 0 where they tell the contrary.
+/// What two tell alike, up to `full`; below 0 where they tell the contrary.
 fn overlap(full: i64, one: News, other: News) -> i64 {
     match (one, other) {
         (News::Number(one), News::Number(other)) => {
@@ -63,39 +125,6 @@ fn overlap(full: i64, one: News, other: News) -> i64 {
 fn fraction(part: i64, whole: i64) -> i64 {
     let fraction = muldiv(part.unsigned_abs(), Q, whole.max(1) as u64) as i64;
     if part < 0 { -fraction } else { fraction }
-}
-
-/// How far apart two words are.
-fn distance(one: i64, other: i64) -> u64 {
-    one.abs_diff(other)
-}
-
-/// From which difference on two words don't agree at all. Levels next to each other are no contradiction: who stands at the
-/// light sees another than who passes it.
-pub(crate) fn far(kind: Kind, tolerance: Option<Tolerance>) -> u64 {
-    match (kind, tolerance) {
-        (_, Some(tolerance)) => tolerance.far.into(),
-        (Kind::Congestion, None) => 2,
-        (_, None) => 1,
-    }
-}
-
-/// Whether the two don't agree at all, where that begins at `far`.
-pub(crate) fn is_far(far: u64, one: i64, other: i64) -> bool {
-    distance(one, other) >= far
-}
-
-/// Within what two say the same in a dispute, where they are numbers: half of where agreement ends.
-pub(crate) fn side(tolerance: Option<Tolerance>) -> i64 {
-    tolerance.map_or(0, |tolerance| i64::from(tolerance.far / 2))
-}
-
-/// Whether the two agree fully.
-pub(crate) fn is_near(tolerance: Option<Tolerance>, one: i64, other: i64) -> bool {
-    match tolerance {
-        Some(tolerance) => distance(one, other) <= u64::from(tolerance.near),
-        None => one == other,
-    }
 }
 
 /// The news of the roads of one class in one slot, ready to be asked how a word would have fared there.
@@ -208,29 +237,38 @@ pub(crate) struct Quality {
     pub(crate) bad: bool,
 }
 
-/// Compares a word, heard when `known` was known, with what the others say, and with what is said elsewhere. `theirs` is
-/// what was news in the others' words when they were heard; codes have none. `consent` is how far the others agree, in [`Q`]
-/// ([`crate::truth::Truth::consent`]): a word that is far off, by [`far`], loses as much.
+/// What a word is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Against {
+    /// What the others say.
+    pub(crate) others: i64,
+    /// What was news in the others' words when they were heard; codes have none.
+    pub(crate) theirs: Option<News>,
+    /// `b`: what is said elsewhere.
+    pub(crate) anywhere: i64,
+    /// How far the others agree, in [`Q`] ([`crate::truth::Truth::consent`]): a word that is far off loses as much.
+    pub(crate) consent: u64,
+}
+
+/// How a word fares that was heard when `known` was known.
 pub(crate) fn quality(
     params: &Params,
-    (kind, tolerance): (Kind, Option<Tolerance>),
+    scale: Scale,
     (word, known): (i64, i64),
-    (others, theirs): (Opinion, Option<News>),
-    anywhere: i64,
-    consent: u64,
+    against: &Against,
 ) -> Quality {
-    let news = |word| News::of(tolerance, word, known);
-    let full = full(tolerance);
-    let told = [Some(news(others.word)), theirs].into_iter().flatten();
-    let alike = told.map(|told| overlap(full, news(word), told)).min();
-    let agreement = fraction(alike.unwrap_or(0), full);
-    let bad = is_far(far(kind, tolerance), word, others.word);
-    let less = u64::from(params.news_margin) + if bad { consent } else { 0 };
+    let full = scale.full();
+    let told = [Some(scale.news(against.others, known)), against.theirs];
+    let news = scale.news(word, known);
+    let alike = told.into_iter().flatten().map(|told| overlap(full, news, told));
+    let agreement = fraction(alike.min().unwrap_or(0), full);
+    let bad = scale.is_far(word, against.others);
+    let less = u64::from(params.news_margin) + if bad { against.consent } else { 0 };
     Quality {
         agreement,
-        anywhere,
-        quality: agreement - anywhere - less as i64,
-        good: is_near(tolerance, word, others.word),
+        anywhere: against.anywhere,
+        quality: agreement - against.anywhere - less as i64,
+        good: scale.is_near(word, against.others),
         bad,
     }
 }
@@ -280,14 +318,8 @@ impl Settled {
     /// `b` for a word with this news on a road of `class` whose own is `own`, if it has any. Where the slot has few other
     /// roads of the class, all roads are compared; where it has no other road, half of it counts as told
     /// anywhere.
-    pub(crate) fn anywhere(
-        &self,
-        tolerance: Option<Tolerance>,
-        class: usize,
-        news: News,
-        own: Option<News>,
-    ) -> i64 {
-        let full = full(tolerance);
+    pub(crate) fn anywhere(&self, scale: Scale, class: usize, news: News, own: Option<News>) -> i64 {
+        let full = scale.full();
         self.by_class
             .get(&class)
             .and_then(|class| class.overlap(full, news, own, ROADS_MIN))
@@ -301,11 +333,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SPEED: Option<Tolerance> = Some(Tolerance { near: 139, far: 417 });
+    const SPEED: Scale = Scale::Numbers(Tolerance { near: 139, far: 417 });
+
+    /// Others who agree, and for whom nothing was news.
+    fn against(others: i64) -> Against {
+        Against {
+            others,
+            theirs: None,
+            anywhere: 0,
+            consent: Q,
+        }
+    }
 
     fn overlap_of(one: i64, other: i64) -> i64 {
-        let news = |word| News::of(SPEED, word, 0);
-        fraction(overlap(full(SPEED), news(one), news(other)), full(SPEED))
+        let news = |word| SPEED.news(word, 0);
+        fraction(overlap(SPEED.full(), news(one), news(other)), SPEED.full())
     }
 
     fn elsewhere(words: &[i64]) -> Elsewhere {
@@ -320,7 +362,7 @@ mod tests {
         assert_eq!(overlap_of(500, 70), 70 * q / 139);
         assert_eq!(overlap_of(500, -500), -q, "the contrary");
         assert_eq!(overlap_of(0, 500), 0, "a copy of the map tells nothing");
-        let code = |word| News::of(None, word, 3);
+        let code = |word| Scale::Codes.news(word, 3);
         assert_eq!(overlap(1, code(4), code(4)), 1);
         assert_eq!(overlap(1, code(4), code(5)), 0);
         assert_eq!(overlap(1, code(3), code(3)), 0, "known already");
@@ -330,17 +372,17 @@ mod tests {
     fn a_copy_of_the_map_never_earns() {
         let params = Params::default();
         for others in [-900, -100, 0, 50, 900] {
-            let others = Opinion {
-                word: others,
-                groups: 3,
-            };
-            let anywhere = Settled::new(&[(1, News::Number(5)), (1, News::Number(others.word))]).anywhere(
+            let anywhere = Settled::new(&[(1, News::Number(5)), (1, News::Number(others))]).anywhere(
                 SPEED,
                 1,
                 News::Number(0),
-                Some(News::Number(others.word)),
+                Some(News::Number(others)),
             );
-            assert!(quality(&params, (Kind::Speed, SPEED), (0, 0), (others, None), anywhere, Q).quality < 0);
+            let against = Against {
+                anywhere,
+                ..against(others)
+            };
+            assert!(quality(&params, SPEED, (0, 0), &against).quality < 0);
         }
     }
 
@@ -348,16 +390,12 @@ mod tests {
     #[test]
     fn a_late_copy_of_an_old_map_is_not_confirmed_by_those_that_came_in_time() {
         let params = Params::default();
-        let others = Opinion { word: 90, groups: 3 };
         let judged = |theirs| {
-            quality(
-                &params,
-                (Kind::Speed, SPEED),
-                (90, 0),
-                (others, Some(News::Number(theirs))),
-                0,
-                Q,
-            )
+            let against = Against {
+                theirs: Some(News::Number(theirs)),
+                ..against(90)
+            };
+            quality(&params, SPEED, (90, 0), &against)
         };
         assert_eq!(judged(0).agreement, 0, "they copied, too");
         assert!(judged(0).quality < 0);
@@ -369,8 +407,11 @@ mod tests {
     fn a_word_that_is_far_off_loses_as_far_as_the_others_agree() {
         let params = Params::default();
         let judged = |word, consent| {
-            let others = (Opinion { word: 0, groups: 3 }, None);
-            quality(&params, (Kind::Speed, SPEED), (word, 0), others, 0, consent).quality
+            let against = Against {
+                consent,
+                ..against(0)
+            };
+            quality(&params, SPEED, (word, 0), &against).quality
         };
         assert_eq!(judged(500, 0) - judged(500, Q), Q as i64);
         assert_eq!(judged(500, 0) - judged(500, Q / 4), Q as i64 / 4);
@@ -381,8 +422,7 @@ mod tests {
     fn a_level_next_to_what_the_others_say_is_not_held_against_a_vehicle_and_another_cause_is() {
         let params = Params::default();
         let judged = |kind, word| {
-            let others = (Opinion { word: 2, groups: 3 }, None);
-            let quality = quality(&params, (kind, None), (word, 0), others, 0, Q);
+            let quality = quality(&params, Scale::of(&params, kind), (word, 0), &against(2));
             (quality.good, quality.bad)
         };
         assert_eq!(judged(Kind::Congestion, 2), (true, false));
@@ -470,8 +510,7 @@ mod tests {
             let closer = others + (word - others).signum() * nearer.min((word - others).abs());
             let params = Params::default();
             let judge = |word| {
-                let quality = quality(&params, (Kind::Speed, SPEED), (word, 0), (Opinion { word: others, groups: 3 }, None), 0, Q);
-                points(worth, quality.quality)
+                points(worth, quality(&params, SPEED, (word, 0), &against(others)).quality)
             };
             prop_assert!(judge(closer) >= judge(word));
         }
@@ -480,14 +519,15 @@ mod tests {
         fn points_stay_within_thrice_the_worth(
             worth in 0u64..=4 * Q, word in -900i64..900, others in -900i64..900, b in -(Q as i64)..=Q as i64,
         ) {
-            let quality = quality(&Params::default(), (Kind::Speed, SPEED), (word, 0), (Opinion { word: others, groups: 3 }, None), b, Q);
+            let against = Against { anywhere: b, ..against(others) };
+            let quality = quality(&Params::default(), SPEED, (word, 0), &against);
             let (points, worth) = (points(worth, quality.quality), worth as i64);
             prop_assert!(points <= 2 * worth && points >= -4 * worth);
         }
 
         #[test]
         fn no_word_overflows(words in prop::collection::vec(any::<i64>(), 0..10), word in any::<i64>(), known in any::<i64>()) {
-            let news = News::of(SPEED, word, known);
+            let news = SPEED.news(word, known);
             let _ = elsewhere(&words).overlap(139, news, Some(news), 1);
         }
     }

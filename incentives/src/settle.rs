@@ -20,9 +20,9 @@ use crate::estimate::{self, Said};
 use crate::fixed;
 use crate::hazard::{self, Silent, Verdict};
 use crate::lean::Lean;
-use crate::params::{Params, Tolerance};
+use crate::params::Params;
 use crate::reputation;
-use crate::score::{self, News, Quality, Settled};
+use crate::score::{self, Against, News, Quality, Scale, Settled};
 use crate::sighting::{Sighting, Spot, TallyKey, Trace};
 use crate::state::State;
 use crate::tally::{self, Line};
@@ -58,8 +58,8 @@ struct Case {
     guessed: Option<i64>,
     /// The median distance of the words from the outcome.
     spread: i64,
-    /// The kind's tolerance, widened by the spread where it is not far beyond that of the slot's other roads.
-    tolerance: Option<Tolerance>,
+    /// The kind's scale, widened by the spread where it is not far beyond that of the slot's other roads.
+    scale: Scale,
 }
 
 impl Case {
@@ -75,7 +75,7 @@ impl Case {
     /// Works out what is news on it.
     fn compare(&mut self, params: &Params) {
         let first = self.outcome.zip(self.sightings.first());
-        self.news = first.map(|(outcome, first)| News::of(self.tolerance, outcome.word, self.known(first)));
+        self.news = first.map(|(outcome, first)| self.scale.news(outcome.word, self.known(first)));
         if self.item.kind.is_category() {
             return;
         }
@@ -172,7 +172,7 @@ fn cases(state: &State, kind: Kind, slot: Slot) -> Vec<Case> {
         .into_iter()
         .map(|(cell, entries)| case(state, Item { slot, cell, kind }, &entries))
         .collect();
-    temper(&mut cases, state.params().tolerance(kind));
+    temper(&mut cases, Scale::of(state.params(), kind));
     if !kind.is_category() {
         guess(&mut cases);
     }
@@ -201,7 +201,7 @@ fn guess(cases: &mut [Case]) {
 
 /// How far honest words lie apart is a matter of traffic and much the same on most roads of a slot. Where it is far more
 /// than on half of them, somebody lies: that must not make lies look like traffic.
-fn temper(cases: &mut [Case], tolerance: Option<Tolerance>) {
+fn temper(cases: &mut [Case], scale: Scale) {
     let shared = cases.iter().filter(|case| case.truth.groups() >= 2);
     let mut spreads: Vec<i64> = shared.map(|case| case.spread).collect();
     if spreads.len() < ROADS_MIN {
@@ -210,7 +210,7 @@ fn temper(cases: &mut [Case], tolerance: Option<Tolerance>) {
     spreads.sort_unstable();
     let most = spreads[spreads.len() / 2].saturating_mul(2);
     for case in cases.iter_mut() {
-        case.tolerance = tolerance.map(|tolerance| tolerance.widened(case.spread.min(most)));
+        case.scale = scale.widened(case.spread.min(most));
     }
 }
 
@@ -261,7 +261,8 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
     };
     voices.extend(silent.iter().map(|silent| silent.voice));
     truth::cap_weights(&mut voices);
-    let sensed = anchor::weigh(&mut voices, &readings, params.tolerance(kind));
+    let scale = Scale::of(params, kind);
+    let sensed = anchor::weigh(&mut voices, &readings, scale);
     let prior_weight = prior_weight(params, road);
     let truth = if kind.is_category() {
         Truth::of_codes(&voices, (before, prior_weight))
@@ -276,7 +277,6 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
         _ => plurality,
     };
     let spread = outcome.map_or(0, |outcome| truth::spread(distances(kind, &voices, outcome)));
-    let tolerance = params.tolerance(kind).map(|tolerance| tolerance.widened(spread));
     Case {
         item,
         news: None,
@@ -290,7 +290,7 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
         plurality,
         outcome,
         spread,
-        tolerance,
+        scale: scale.widened(spread),
         voices,
         sightings,
         truth,
@@ -418,35 +418,32 @@ fn line(
 ) -> Line {
     let (params, kind) = (state.params(), case.item.kind);
     let known = case.known(sighting);
+    let scale = case.scale;
     let consent = others.map_or(0, |others| {
-        let reach = score::side(case.tolerance);
-        case.truth.consent(voice.group, (voice.word, others.word), reach)
+        case.truth
+            .consent(voice.group, (voice.word, others.word), scale.side())
     });
     let judged = others.map_or(Quality::default(), |others| {
-        let news = News::of(case.tolerance, voice.word, known);
         let anywhere = match kind {
             // Dangers are too rare for it to matter how many there are elsewhere.
             Kind::Hazard => 0,
-            _ => settled.anywhere(case.tolerance, case.class, news, case.news),
+            _ => settled.anywhere(scale, case.class, scale.news(voice.word, known), case.news),
         };
         let theirs = case
             .tidings
             .as_ref()
             .and_then(|tidings| tidings.without(voice.group));
-        let theirs = theirs.map(|theirs| News::Number(theirs.word));
-        score::quality(
-            params,
-            (kind, case.tolerance),
-            (voice.word, known),
-            (others, theirs),
+        let against = Against {
+            others: others.word,
+            theirs: theirs.map(|theirs| News::Number(theirs.word)),
             anywhere,
             consent,
-        )
+        };
+        score::quality(params, scale, (voice.word, known), &against)
     });
     let mut certainty = score::certainty(case.truth.weight_without(voice.group), voice.weight);
     if judged.bad {
-        let far = score::far(kind, case.tolerance);
-        let is_sensed = |sensed| score::is_far(far, voice.word, sensed);
+        let is_sensed = |sensed| scale.is_far(voice.word, sensed);
         let times = if case.sensed.is_some_and(is_sensed) {
             anchor::CONTRADICTED_TIMES
         } else {

@@ -1,12 +1,13 @@
-//! A town for the tests: members, vehicles and their keys, from seeds.
+//! A town for the tests: members, vehicles and their keys, from seeds; and a chain of blocks in it.
 
 use milepost_wire::transaction::{Enrolment, Role};
 use milepost_wire::{
-    Cell, ChainId, Heading, Height, Measure, Member, Members, Observation, Output, Place, Report, SecretKey,
-    Sequence, Signed, Speed, Timestamp, Transaction, Verified,
+    Action, Address, Cell, ChainId, Heading, Height, Measure, Member, Members, Observation, Output, Place,
+    Report, SecretKey, Sequence, Signed, Speed, Timestamp, Transaction, Verified,
 };
 
-use crate::{BlockInput, Genesis, HeardBatch, Params, State};
+use crate::transact::{Rejected, execute};
+use crate::{BlockInput, Genesis, HeardBatch, Params, State, proposal};
 
 /// A genesis, and the keys of all who appear in it.
 pub(crate) struct Town {
@@ -100,6 +101,56 @@ impl Town {
             transactions: &[],
             batches: &[batch],
         })
+    }
+}
+
+/// A town's ledger, of which only what is asked for and decided matters. Modules add the questions of their own.
+pub(crate) struct Chain {
+    pub(crate) town: Town,
+    pub(crate) state: State,
+    /// Of the block that comes next.
+    pub(crate) height: u64,
+}
+
+impl Chain {
+    /// From the town's genesis, as if `height` came next.
+    pub(crate) fn new(town: Town, height: u64) -> Self {
+        let state = State::genesis(&town.genesis);
+        Self { town, state, height }
+    }
+
+    pub(crate) fn address(&self, member: usize) -> Address {
+        self.town.members[member].address()
+    }
+
+    /// What the owner of `key` asks for next.
+    pub(crate) fn transaction(&self, key: &SecretKey, action: Action) -> Transaction {
+        let (from, nonce) = (key.public(), self.state.account(&key.address()).nonce);
+        Transaction { from, nonce, action }
+    }
+
+    /// Asks in the block that comes next, and leaves it open.
+    pub(crate) fn ask(
+        &mut self,
+        key: &SecretKey,
+        action: Action,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), Rejected> {
+        let transaction = self.transaction(key, action);
+        let before: Vec<_> = self.state.open_entries().collect();
+        let done = execute(&mut self.state, Height(self.height), &transaction, outputs);
+        if done.is_err() {
+            assert!(self.state.open_entries().eq(before), "on Err, nothing has moved");
+        }
+        done
+    }
+
+    /// Ends so many blocks.
+    pub(crate) fn pass(&mut self, blocks: u64) {
+        for _ in 0..blocks {
+            proposal::end_block(&mut self.state, Height(self.height));
+            self.height += 1;
+        }
     }
 }
 

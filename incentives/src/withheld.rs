@@ -205,51 +205,34 @@ mod tests {
     use super::*;
     use crate::Audit;
     use crate::params::Params;
-    use crate::proposal;
     use crate::sighting::ServedKey;
-    use crate::testing::Town;
-    use crate::transact::{Rejected, execute};
-    use milepost_wire::{Acks, Action, Change, Hash, Member, Members, SecretKey, Signed, Transaction};
+    use crate::testing::{Chain, Town};
+    use crate::transact::Rejected;
+    use milepost_wire::{Acks, Action, Change, Hash, Member, Members, SecretKey, Signed};
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 
-    struct Chain {
-        town: Town,
-        state: State,
-        height: u64,
+    fn chain(params: Params) -> Chain {
+        Chain::new(Town::with(0, params), 5_000)
+    }
+
+    /// A chain of members with these powers.
+    fn chain_of_powers(powers: &[u64]) -> Chain {
+        let mut town = Town::new(0);
+        let keys = 0..powers.len() as u64;
+        town.members = keys
+            .map(|seed| SecretKey::from_seed("town member", seed))
+            .collect();
+        let members = town.members.iter().zip(powers).map(|(key, &power)| Member {
+            key: key.public(),
+            provider: "a provider".into(),
+            power,
+        });
+        town.genesis.members = Members::new(members.collect()).expect("members");
+        Chain::new(town, 5_000)
     }
 
     impl Chain {
-        fn new(params: Params) -> Self {
-            Self::of(Town::with(0, params))
-        }
-
-        fn of(town: Town) -> Self {
-            let state = State::genesis(&town.genesis);
-            let height = 5_000;
-            Self { town, state, height }
-        }
-
-        /// A town of members with these powers.
-        fn with_powers(powers: &[u64]) -> Self {
-            let mut town = Town::new(0);
-            let keys = 0..powers.len() as u64;
-            town.members = keys
-                .map(|seed| SecretKey::from_seed("town member", seed))
-                .collect();
-            let members = town.members.iter().zip(powers).map(|(key, &power)| Member {
-                key: key.public(),
-                provider: "a provider".into(),
-                power,
-            });
-            town.genesis.members = Members::new(members.collect()).expect("members");
-            Self::of(town)
-        }
-
-        fn address(&self, member: usize) -> Address {
-            self.town.members[member].address()
-        }
-
         /// What a member acknowledged when block `height` was its newest.
         fn promise(&self, of: usize, batch: u8, height: u64) -> Complaint {
             let key = &self.town.members[of];
@@ -262,23 +245,6 @@ mod tests {
                 promise: Signed::sign(acks, &self.town.genesis.chain, key).into_signed(),
                 batch: Hash([batch; 32]),
             }
-        }
-
-        fn ask(
-            &mut self,
-            key: &SecretKey,
-            action: Action,
-            outputs: &mut Vec<Output>,
-        ) -> Result<(), Rejected> {
-            let nonce = self.state.account(&key.address()).nonce;
-            let from = key.public();
-            let transaction = Transaction { from, nonce, action };
-            let before: Vec<_> = self.state.open_entries().collect();
-            let done = execute(&mut self.state, Height(self.height), &transaction, outputs);
-            if done.is_err() {
-                assert!(self.state.open_entries().eq(before), "on Err, nothing has moved");
-            }
-            done
         }
 
         /// A block in which a member brings a complaint.
@@ -300,13 +266,6 @@ mod tests {
         fn complain(&mut self, by: usize, of: usize, batch: u8) -> Result<bool, Unheard> {
             let complaint = self.promise(of, batch, self.height - 1);
             self.bring(by, complaint)
-        }
-
-        fn pass(&mut self, blocks: u64) {
-            for _ in 0..blocks {
-                proposal::end_block(&mut self.state, Height(self.height));
-                self.height += 1;
-            }
         }
 
         fn times(&self, member: usize) -> u32 {
@@ -337,7 +296,7 @@ mod tests {
 
     #[test]
     fn it_takes_complaints_of_more_than_a_third_about_whatever_batch() {
-        let mut chain = Chain::new(Params::default());
+        let mut chain = chain(Params::default());
         assert_eq!(chain.complain(0, 3, 1), Ok(false));
         assert_eq!(chain.complain(1, 2, 2), Ok(false), "of another");
         assert_eq!(chain.times(3), 0);
@@ -363,7 +322,7 @@ mod tests {
 
     #[test]
     fn without_a_promise_there_is_no_complaint() {
-        let mut chain = Chain::new(Params::default());
+        let mut chain = chain(Params::default());
         let newest = chain.height - 1;
         let sound = chain.promise(3, 1, newest);
         let mut of_another = sound.clone();
@@ -397,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_promise_makes_one_complaint_of_a_member_and_both_expire() {
-        let mut chain = Chain::new(Params::default());
+        let mut chain = chain(Params::default());
         let promised = chain.height - 1;
         let complaint = chain.promise(3, 1, promised);
         assert_eq!(chain.bring(0, complaint.clone()), Ok(false));
@@ -420,7 +379,7 @@ mod tests {
     #[test]
     fn complaints_go_along_with_who_makes_them_and_who_they_are_of() {
         for renamed in [0, 3] {
-            let mut chain = Chain::new(Params::default());
+            let mut chain = chain(Params::default());
             let promised = chain.promise(3, 2, chain.height - 1);
             assert_eq!(chain.complain(0, 3, 1), Ok(false));
             let key = SecretKey::from_seed("another", 1);
@@ -453,7 +412,7 @@ mod tests {
 
     #[test]
     fn who_has_no_vote_any_more_is_neither_counted_nor_complained_of() {
-        let mut chain = Chain::with_powers(&[1; 7]);
+        let mut chain = chain_of_powers(&[1; 7]);
         for by in [0, 1] {
             assert_eq!(chain.complain(by, 6, 1), Ok(false));
         }
@@ -470,7 +429,7 @@ mod tests {
             withheld_forfeit_bps: forfeit_bps,
             ..Params::default()
         };
-        let mut chain = Chain::new(params);
+        let mut chain = chain(params);
         let epoch = chain.state.books().epoch;
         for operator in [chain.address(2), chain.address(3)] {
             let key = ServedKey { epoch, operator };
@@ -515,7 +474,7 @@ mod tests {
 
     #[test]
     fn what_is_complained_of_survives_the_disk() {
-        let mut chain = Chain::new(Params::default());
+        let mut chain = chain(Params::default());
         for (by, of) in [(0, 3), (1, 3), (1, 2)] {
             assert!(chain.complain(by, of, 1).is_ok());
         }
@@ -550,7 +509,7 @@ mod tests {
             order in any::<[prop::sample::Index; 8]>(),
             steps in steps(),
         ) {
-            let mut chain = Chain::with_powers(&powers);
+            let mut chain = chain_of_powers(&powers);
             let all: u64 = powers.iter().sum();
             let mut liars = BTreeSet::new();
             for index in order {
@@ -578,7 +537,7 @@ mod tests {
             powers in prop::collection::vec(1u64..9, 4..8),
             steps in steps(),
         ) {
-            let mut chain = Chain::with_powers(&powers);
+            let mut chain = chain_of_powers(&powers);
             let all: u64 = powers.iter().sum();
             // When each last complained of each, and whether that has counted.
             let mut model: BTreeMap<(usize, usize), (u64, bool)> = BTreeMap::new();
