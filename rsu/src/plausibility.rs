@@ -12,6 +12,7 @@
 //! | where is that, in metres | [`Plane`] |
 //! | what is possible | [`bounds`] |
 //! | does it move as it says | `motion` |
+//! | is it where it says, or beside it | `lever` |
 //! | did another say the same before | `echo` |
 //! | do vehicles appear out of nowhere | `crowd` |
 //! | do two bodies share one place | `presence` |
@@ -29,6 +30,7 @@ pub mod claim;
 mod crowd;
 mod echo;
 pub mod judge;
+mod lever;
 mod motion;
 mod plane;
 mod presence;

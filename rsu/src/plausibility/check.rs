@@ -32,6 +32,8 @@ pub enum Check {
     ImpossibleStop,
     /// Class 2: the same place, speed and heading again, although it moves.
     Frozen,
+    /// Class 2: in bends it moves as somebody beside it would.
+    Beside,
     /// Class 2: more messages than the protocol has.
     TooOften,
     /// Class 3: what another vehicle said shortly before.
@@ -48,7 +50,7 @@ pub enum Check {
 
 impl Check {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ValueRange,
         Self::Clock,
         Self::Coverage,
@@ -61,6 +63,7 @@ impl Check {
         Self::Acceleration,
         Self::ImpossibleStop,
         Self::Frozen,
+        Self::Beside,
         Self::TooOften,
         Self::Echo,
         Self::SuddenAppearance,
@@ -84,6 +87,7 @@ impl Check {
             Self::Acceleration => "acceleration",
             Self::ImpossibleStop => "impossible_stop",
             Self::Frozen => "frozen",
+            Self::Beside => "beside",
             Self::TooOften => "too_often",
             Self::Echo => "replay",
             Self::SuddenAppearance => "sudden_appearance",

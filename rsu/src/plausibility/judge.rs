@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use super::claim::Claim;
 use super::crowd::Crowd;
 use super::echo::Echoes;
+use super::lever::Lever;
 use super::motion::Motion;
 use super::presence::Presence;
 use super::road::{Roads, SPACING_M};
@@ -62,6 +63,7 @@ struct Track {
     last: Claim,
     since_ms: u64,
     motion: Motion,
+    lever: Lever,
     standing: Standing,
     /// Where it left its last mark.
     marked_m: Option<(f64, f64)>,
@@ -114,8 +116,16 @@ impl Judge {
                 failed.insert(Check::Overlap);
             }
             let place_decibans = self.place(&mut track, claim, failed);
+            // Who lies about its speed slows down in bends as others do, and does not say so: that is no lever.
+            if track.standing.is_unsteady() {
+                track.lever = Lever::default();
+            }
+            let beside = track.lever.is_beside();
+            if beside {
+                failed.insert(Check::Beside);
+            }
             track.standing.weigh(failed, place_decibans);
-            if track.standing.is_misplaced(&self.bounds) {
+            if track.standing.is_misplaced(&self.bounds) && !beside {
                 failed.insert(if place_decibans > 0.0 {
                     Check::OffRoad
                 } else {
@@ -177,6 +187,7 @@ impl Track {
             last: *claim,
             since_ms: claim.at_ms,
             motion: Motion::default(),
+            lever: Lever::default(),
             standing: Standing::new(crowded, bounds),
             marked_m: None,
             second: (claim.at_ms / 1000, 1),
@@ -187,6 +198,7 @@ impl Track {
     /// The checks that a further claim of this vehicle fails.
     fn follow(&mut self, claim: &Claim, bounds: &Bounds) -> Checks {
         let mut failed = self.motion.step(&self.last, claim, bounds);
+        self.lever.step(&self.last, claim);
         if claim.at_ms == self.last.at_ms && claim.content() != self.last.content() {
             failed.insert(Check::Contradiction);
         }
@@ -236,4 +248,44 @@ fn alone(claim: &Claim, bounds: &Bounds) -> Checks {
         failed.insert(Check::Coverage);
     }
     failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plausibility::lever::tests::{corner, to_the_right};
+
+    fn heard(claims: &[Claim]) -> Vec<Verdict> {
+        let mut judge = Judge::new(Bounds::default());
+        claims.iter().map(|claim| judge.hear(claim)).collect()
+    }
+
+    #[test]
+    fn who_says_it_is_on_the_other_side_of_the_road_is_believed_nothing_since_before_the_corner() {
+        let verdicts = heard(&corner(to_the_right(-6.0)));
+        let found = verdicts
+            .iter()
+            .position(|verdict| !verdict.reaches_back.is_empty());
+        let found = found.expect("the corner tells");
+        assert_eq!(verdicts[found].reaches_back[0], 0, "from the first claim on");
+        for verdict in &verdicts[found..] {
+            assert!(
+                verdict.accused && verdict.failed.contains(Check::Beside),
+                "{verdict:?}"
+            );
+        }
+    }
+
+    /// It says that it is faster than it is, and does not say that it brakes before the corner.
+    #[test]
+    fn who_lies_about_its_speed_is_not_said_to_be_beside_itself() {
+        let faster = |claim: Claim| Claim {
+            speed_m_per_s: claim.speed_m_per_s + if claim.heading_degrees > 30.0 { 9.0 } else { 5.0 },
+            ..claim
+        };
+        let verdicts = heard(&corner(faster));
+        let is_beside = |verdict: &Verdict| verdict.failed.contains(Check::Beside);
+        assert!(verdicts[1..].iter().all(Verdict::is_flagged));
+        assert!(!verdicts.iter().any(is_beside));
+    }
 }

@@ -28,6 +28,8 @@ const ECHOED: f64 = 12.0;
 /// A motion that few honest claims have, and one that fits.
 const CONDUCT_FAILED: f64 = 3.0;
 const CONDUCT_FITS: f64 = -0.5;
+/// The evidence at which a motion is not taken for that of a body any more: odds of four to one.
+const UNSTEADY: f64 = 6.0;
 /// What a crowd's newcomers begin with above the accusation, and what each further claim takes off.
 const CROWDED: f64 = 4.0;
 const DRIVES_ON: f64 = -3.0;
@@ -38,6 +40,7 @@ const RECENT_MAX: usize = 1_024;
 #[derive(Clone, Debug)]
 pub(super) struct Standing {
     place: f64,
+    beside: bool,
     conduct: f64,
     entry: f64,
     /// Its latest claims, by number and time.
@@ -48,6 +51,7 @@ impl Standing {
     pub(super) fn new(crowded: bool, bounds: &Bounds) -> Self {
         Self {
             place: PRIOR,
+            beside: false,
             conduct: PRIOR,
             entry: if crowded {
                 bounds.accused_decibans + CROWDED
@@ -61,12 +65,13 @@ impl Standing {
     /// Takes the checks that a claim fails, and what its place alone says.
     pub(super) fn weigh(&mut self, failed: Checks, place_decibans: f64) {
         let mut conduct = CONDUCT_FITS;
+        self.beside = failed.contains(Check::Beside);
         self.place += place_decibans;
         for check in failed.iter() {
             match check {
                 Check::Jump | Check::Frozen | Check::Contradiction => self.place += PLACE_FAILED,
                 Check::Echo => self.place += ECHOED,
-                Check::SuddenAppearance | Check::OffRoad | Check::History => {}
+                Check::SuddenAppearance | Check::OffRoad | Check::History | Check::Beside => {}
                 _ => conduct = CONDUCT_FAILED,
             }
         }
@@ -75,14 +80,20 @@ impl Standing {
         self.entry = (self.entry + DRIVES_ON).max(PRIOR);
     }
 
-    /// Whether its places are not believed any more.
+    /// Whether its places are not believed any more. That it drives beside them is one sum over all its bends, which weighs
+    /// for itself.
     pub(super) fn is_misplaced(&self, bounds: &Bounds) -> bool {
-        self.place >= bounds.accused_decibans
+        self.beside || self.place >= bounds.accused_decibans
+    }
+
+    /// Whether its conduct is rather that of a liar, accused or not.
+    pub(super) fn is_unsteady(&self) -> bool {
+        self.conduct > UNSTEADY
     }
 
     /// Whether anything is.
     pub(super) fn is_accused(&self, bounds: &Bounds) -> bool {
-        self.place.max(self.conduct).max(self.entry) >= bounds.accused_decibans
+        self.is_misplaced(bounds) || self.conduct.max(self.entry) >= bounds.accused_decibans
     }
 
     /// Remembers a claim by its number, or, once the places are accused, returns those that are suspect with it.
