@@ -9,11 +9,13 @@
 //! one, and without the double pay. When the item is settled the claim is
 //!
 //! - *confirmed* where its cause is what two groups agree on: the bond goes back, and the first bonded group earns double;
-//! - *contradicted* where it was news, the plurality says otherwise, and three other groups drove by in silence after
-//!   it: half of the bond is burned, half goes to those who drove by;
+//! - *contradicted* where it was news, the plurality says otherwise, and three other groups drove by in silence within a
+//!   slot after it, which weigh more than all who claimed the same by then: half of the bond is burned, half goes to
+//!   those who drove by;
 //! - else *unseen*: the bond goes back, and the word waits for company ([`crate::waiting`]).
 //!
-//! So that silence can be told from absence, drivings-by are remembered from the claim until its item is settled.
+//! So that silence can be told from absence, drivings-by are remembered from the claim until its item is settled. Dangers
+//! are cleared away: who drives by later than a slot after the last claim says nothing of what was claimed.
 //!
 //! Not covered: vehicles that cannot see dangers. They are silent, too; where they are many, true claims need as many
 //! witnesses (docs/adr/0011-rule-set.md).
@@ -28,6 +30,7 @@ use milepost_wire::{Amount, Cell, KeyId, Kind, Role, Timestamp};
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::quarantine::{self, Moment};
+use crate::sighting::Spot;
 use crate::state::{State, sum};
 use crate::truth::{Opinion, Voice};
 use crate::vesting;
@@ -73,10 +76,28 @@ pub(crate) struct Heard {
 }
 
 /// A vehicle that drove by and claimed nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Silent {
+    voice: Voice,
+    /// When; of each slot the latest time.
+    passes: Vec<Timestamp>,
+}
+
+/// A claim on an item's road, in its slot or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Silent {
-    pub(crate) voice: Voice,
-    pub(crate) at: Timestamp,
+struct Said {
+    voice: Voice,
+    /// When the danger was first seen in its slot.
+    at: Timestamp,
+}
+
+/// Who came by a road on which a danger is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Company {
+    silent: Vec<Silent>,
+    said: Vec<Said>,
+    /// How long after a claim silence speaks against it.
+    slot_ms: u64,
 }
 
 /// What became of a claim.
@@ -183,43 +204,111 @@ pub(crate) fn watched(state: &State, slot: Slot) -> BTreeSet<Cell> {
     watched.map(|(key, ())| key.cell).collect()
 }
 
-/// Who drove by and claimed nothing. Where something is claimed of the item, those who came after the first claim
-/// until now count; else those of the slot.
-pub(crate) fn silent(state: &State, item: Item) -> Vec<Silent> {
-    let slots = of_slots(item.cell, item.slot..=item.slot);
-    let first_claim = state.open.claims.range(slots).map(|(_, claim)| claim.at).min();
+/// Who came by. Where something is claimed of the item, those who drove by in silence after the first claim count, until a
+/// slot after the last one or until now; else those of the slot.
+pub(crate) fn company(state: &State, item: Item) -> Company {
+    let own_slot = of_slots(item.cell, item.slot..=item.slot);
+    let first_claim = state.open.claims.range(own_slot).map(|(_, claim)| claim.at).min();
     let until = match first_claim {
         Some(_) => state.slot_of(state.slot_due(item.slot, Kind::Hazard)),
         None => item.slot,
     };
     let slots = of_slots(item.cell, item.slot..=until);
-    let claimants: BTreeSet<KeyId> = state
-        .open
-        .claims
-        .range(slots.clone())
-        .map(|(key, _)| key.vehicle)
+    let slot_ms = state.params().slot_ms;
+    let claims = state.open.claims.range(slots.clone());
+    let said: Vec<Said> = claims
+        .filter_map(|(key, claim)| said(state, key, claim))
         .collect();
-    let mut latest: BTreeMap<KeyId, Timestamp> = BTreeMap::new();
+    let claimants: BTreeSet<KeyId> = said.iter().map(|said| said.voice.vehicle).collect();
+    let last_claim = said.iter().map(|said| said.at).max();
+    let mut passes: BTreeMap<KeyId, Vec<Timestamp>> = BTreeMap::new();
     for (key, &at) in state.open.passes.range(slots) {
-        if first_claim.is_none_or(|claim| at > claim) && !claimants.contains(&key.vehicle) {
-            let known = latest.entry(key.vehicle).or_insert(at);
-            *known = at.max(*known);
+        let is_after = first_claim.is_none_or(|first| at > first);
+        let is_soon = last_claim.is_none_or(|last| at <= last.plus(slot_ms));
+        if is_after && is_soon && !claimants.contains(&key.vehicle) {
+            passes.entry(key.vehicle).or_default().push(at);
         }
     }
-    let silent = latest.into_iter().filter_map(|(id, at)| {
-        let vehicle = state.vehicle(&id).filter(|vehicle| !vehicle.revoked)?;
-        let weight = crate::reputation::weight(&vehicle.standing, vehicle.quarantine.is_some());
-        let voice = Voice {
-            vehicle: id,
-            group: vehicle.group,
-            word: 0,
-            weight,
-            speaks: weight,
-            anchor: false,
-        };
-        Some(Silent { voice, at })
+    let silent = passes.into_iter().filter_map(|(id, passes)| {
+        let voice = voice(state, id, 0)?;
+        Some(Silent { voice, passes })
     });
-    silent.filter(|silent| silent.voice.weight > 0).collect()
+    Company {
+        silent: silent.filter(|silent| silent.voice.weight > 0).collect(),
+        said,
+        slot_ms,
+    }
+}
+
+/// An open claim, with what it says.
+fn said(state: &State, key: &DangerKey, claim: &Claim) -> Option<Said> {
+    let spot = Spot {
+        kind: Kind::Hazard,
+        slot: key.slot,
+        cell: key.cell,
+        vehicle: key.vehicle,
+    };
+    let word = state.open.sightings.get(&spot)?.value();
+    Some(Said {
+        voice: voice(state, key.vehicle, word)?,
+        at: claim.at,
+    })
+}
+
+/// A vehicle's, unless it was revoked; a sensor weighs nothing here, for it is weighed against the vehicles.
+fn voice(state: &State, id: KeyId, word: i64) -> Option<Voice> {
+    let vehicle = state.vehicle(&id).filter(|vehicle| !vehicle.revoked)?;
+    let weight = match vehicle.role {
+        Role::Vehicle => crate::reputation::weight(&vehicle.standing, vehicle.quarantine.is_some()),
+        _ => 0,
+    };
+    Some(Voice {
+        vehicle: id,
+        group: vehicle.group,
+        word,
+        weight,
+        speaks: weight,
+        anchor: false,
+    })
+}
+
+impl Company {
+    /// Those who were silent, as voices for *none*.
+    pub(crate) fn silent(&self) -> impl Iterator<Item = Voice> {
+        self.silent.iter().map(|silent| silent.voice)
+    }
+
+    /// One vehicle of each group that contradicts a vehicle's claim on the item: they drove by in silence until a slot after
+    /// its last word of it, and weigh more than all who claimed the same by then. Nobody, where they don't.
+    fn contradicting(&self, claimant: KeyId) -> BTreeMap<u64, KeyId> {
+        let own = |said: &&Said| said.voice.vehicle == claimant;
+        let (Some(first), Some(last)) = (self.said.iter().find(own), self.said.iter().rfind(own)) else {
+            return BTreeMap::new();
+        };
+        let end = last.at.plus(self.slot_ms);
+        let alike = self
+            .said
+            .iter()
+            .filter(|said| said.voice.word == first.voice.word && said.at <= end);
+        let in_favour: BTreeMap<KeyId, u64> = alike
+            .map(|said| (said.voice.vehicle, said.voice.weight))
+            .collect();
+        let against = self.silent.iter().filter(|silent| {
+            let speaks = |pass: &Timestamp| *pass > first.at && *pass <= end;
+            silent.voice.group != first.voice.group && silent.passes.iter().any(speaks)
+        });
+        let mut weight = 0u64;
+        let mut by_group = BTreeMap::new();
+        for silent in against {
+            weight = weight.saturating_add(silent.voice.weight);
+            by_group.entry(silent.voice.group).or_insert(silent.voice.vehicle);
+        }
+        if weight > in_favour.into_values().fold(0, u64::saturating_add) {
+            by_group
+        } else {
+            BTreeMap::new()
+        }
+    }
 }
 
 /// What may be published of the plurality: what two groups say, or what is on the map. That there is no danger is no
@@ -242,12 +331,11 @@ fn judges(voices: &[Voice], word: i64, left_out: Option<u64>) -> u32 {
     groups.values().sum()
 }
 
-/// What becomes of the claim `own`, made at `at`, where the plurality of all voices is `plurality`.
+/// What becomes of the claim `own` where the plurality of all voices is `plurality`.
 pub(crate) fn verdict(
     voices: &[Voice],
     own: &Voice,
-    at: Timestamp,
-    silent: &[Silent],
+    company: &Company,
     plurality: Option<Opinion>,
     before: i64,
 ) -> Verdict {
@@ -262,7 +350,7 @@ pub(crate) fn verdict(
             }),
         };
     }
-    let groups = contradicting(own.group, at, silent).len() as u32;
+    let groups = company.contradicting(own.vehicle).len() as u32;
     if own.word != before && groups >= GROUPS_AGAINST {
         Verdict::Contradicted(Opinion { word: 0, groups })
     } else {
@@ -280,21 +368,9 @@ pub(crate) fn confirmed_late(voices: &[Voice], own: &Voice, outcome: Option<Opin
 /// So many groups that drove by contradict a claim.
 const GROUPS_AGAINST: u32 = 3;
 
-/// One vehicle of each group that drove by after the claim.
-fn contradicting(own_group: u64, at: Timestamp, silent: &[Silent]) -> BTreeMap<u64, KeyId> {
-    let mut by_group = BTreeMap::new();
-    for silent in silent {
-        if silent.voice.group != own_group && silent.at > at {
-            by_group.entry(silent.voice.group).or_insert(silent.voice.vehicle);
-        }
-    }
-    by_group
-}
-
-/// When the claim was made that a vehicle has open on an item.
-pub(crate) fn claimed_at(state: &State, item: Item, vehicle: KeyId) -> Option<Timestamp> {
-    let key = key(item, vehicle);
-    state.open.claims.get(&key).map(|claim| claim.at)
+/// Whether a vehicle has a claim open on an item.
+pub(crate) fn is_claimed(state: &State, item: Item, vehicle: KeyId) -> bool {
+    state.open.claims.get(&key(item, vehicle)).is_some()
 }
 
 /// The group that earns double: that of the earliest bonded claim that was confirmed.
@@ -338,7 +414,7 @@ pub(crate) fn close(
     state: &mut State,
     item: Item,
     verdicts: &BTreeMap<KeyId, Verdict>,
-    silent: &[Silent],
+    company: &Company,
 ) -> Vec<Output> {
     let slots = of_slots(item.cell, item.slot..=item.slot);
     let claims: Vec<(DangerKey, Claim)> = state
@@ -354,7 +430,7 @@ pub(crate) fn close(
             continue;
         }
         if let Some(Verdict::Contradicted(_)) = verdicts.get(&key.vehicle) {
-            forfeit(state, &key, &claim, silent, &mut outputs);
+            forfeit(state, &key, claim.bond(), company, &mut outputs);
         } else {
             give_back(state, &key, &claim);
             outputs.push(moved(state, &key, Fate::Returned, claim.bond()));
@@ -381,12 +457,11 @@ fn give_back(state: &mut State, key: &DangerKey, claim: &Claim) {
     }
 }
 
-/// Half of the bond is burned, half goes in equal parts to the groups that drove by; what does not divide is burned,
+/// Half of the bond is burned, half goes in equal parts to the groups that contradict; what does not divide is burned,
 /// too. The second such claim is a ground for quarantine.
-fn forfeit(state: &mut State, key: &DangerKey, claim: &Claim, silent: &[Silent], outputs: &mut Vec<Output>) {
-    let own_group = state.vehicle(&key.vehicle).map_or(0, |vehicle| vehicle.group);
-    let witnesses = contradicting(own_group, claim.at, silent);
-    let bond = claim.bond().micro();
+fn forfeit(state: &mut State, key: &DangerKey, bond: Amount, company: &Company, outputs: &mut Vec<Output>) {
+    let witnesses = company.contradicting(key.vehicle);
+    let bond = bond.micro();
     let part = (bond / 2) / (witnesses.len() as u64).max(1);
     let mut burned = bond;
     for to in witnesses.into_values() {
@@ -548,9 +623,9 @@ mod tests {
     fn a_danger_that_three_groups_drove_by_costs_the_bond() {
         let mut story = Story::new(true);
         story.hear(1_000, &[0], true);
-        // Two in its own slot, one in the next, before it is settled; one was there before.
+        // Two in its own slot, one in the next.
         story.hear(2_000, &[1, 2], false);
-        story.hear(25_000, &[3], false);
+        story.hear(20_500, &[3], false);
         story.hear(SETTLED[0], &[], false);
         assert_eq!(story.map(), None, "nobody heard of it");
         assert_eq!(story.balance(0), 0);
@@ -598,6 +673,42 @@ mod tests {
         story.hear(2_000, &[1, 2], false);
         story.hear(SETTLED[0], &[], false);
         assert_eq!((story.balance(0), story.score(0)), (BOND, None), "unseen");
+    }
+
+    #[test]
+    fn who_drives_by_once_it_may_have_been_cleared_does_not_contradict() {
+        let mut story = Story::new(true);
+        story.hear(1_000, &[0], true);
+        story.hear(2_000, &[1, 2], false);
+        // Before the claim is settled, and more than a slot after it.
+        story.hear(21_500, &[3, 4, 5], false);
+        story.hear(SETTLED[0], &[], false);
+        assert_eq!((story.balance(0), story.score(0)), (BOND, None), "unseen");
+    }
+
+    #[test]
+    fn a_danger_that_was_cleared_before_it_is_settled_was_there() {
+        let mut story = Story::new(true);
+        story.hear(1_000, &[0, 1], true);
+        story.hear(21_500, &[2, 3, 4], false);
+        story.hear(SETTLED[0], &[], false);
+        assert_eq!(story.map(), Some(CAUSE.into()));
+        assert_eq!([0, 1].map(|vehicle| story.balance(vehicle)), [BOND; 2]);
+        story.hear(SETTLED[1], &[], false);
+        assert_eq!(story.map(), Some(0), "by those who came later");
+        story.nothing_is_left();
+    }
+
+    #[test]
+    fn a_claim_that_others_repeat_in_the_next_slot_falls_to_more_than_those() {
+        for (silent, left) in [(&[3, 4, 5][..], BOND), (&[3, 4, 5, 6], 0)] {
+            let mut story = Story::new(true);
+            story.hear(15_000, &[0], true);
+            story.hear(21_000, &[1, 2], true);
+            story.hear(22_000, silent, false);
+            story.hear(SETTLED[0], &[], false);
+            assert_eq!(story.balance(0), left, "against {silent:?}");
+        }
     }
 
     #[test]

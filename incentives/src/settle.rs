@@ -18,7 +18,7 @@ use milepost_wire::{Cell, KeyId, Kind};
 use crate::anchor::{self, Reading};
 use crate::estimate::{self, Said};
 use crate::fixed;
-use crate::hazard::{self, Silent, Verdict};
+use crate::hazard::{self, Company, Verdict};
 use crate::lean::Lean;
 use crate::params::Params;
 use crate::reputation;
@@ -41,8 +41,8 @@ struct Case {
     voices: Vec<Voice>,
     sightings: Vec<Sighting>,
     truth: Truth,
-    /// Those who drove by and claimed no danger.
-    silent: Vec<Silent>,
+    /// Who came by an open danger.
+    company: Company,
     /// The weighted median, or plurality.
     plurality: Option<Opinion>,
     /// The same, where it may be published: what words are compared with.
@@ -255,11 +255,11 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
         });
         sightings.push(**sighting);
     }
-    let silent = match kind {
-        Kind::Hazard => hazard::silent(state, item),
-        _ => Vec::new(),
+    let company = match kind {
+        Kind::Hazard => hazard::company(state, item),
+        _ => Company::default(),
     };
-    voices.extend(silent.iter().map(|silent| silent.voice));
+    voices.extend(company.silent());
     truth::cap_weights(&mut voices);
     let scale = Scale::of(params, kind);
     let sensed = anchor::weigh(&mut voices, &readings, scale);
@@ -286,7 +286,7 @@ fn case(state: &State, item: Item, entries: &[(&Spot, &Sighting)]) -> Case {
         road,
         before,
         class: params.class(kind, usual),
-        silent,
+        company,
         plurality,
         outcome,
         spread,
@@ -388,16 +388,15 @@ fn score_case(state: &mut State, case: &Case, settled: &Settled, need: u64, outp
         score_waiting(state, case, settled, need, (id, &waiting), outputs);
     }
     if kind == Kind::Hazard {
-        outputs.extend(hazard::close(state, case.item, &verdicts, &case.silent));
+        outputs.extend(hazard::close(state, case.item, &verdicts, &case.company));
     }
 }
 
 /// What becomes of the claims of danger; nothing where the item is of another kind.
 fn verdicts(state: &State, case: &Case) -> BTreeMap<KeyId, Verdict> {
     let claims = case.voices.iter().zip(&case.sightings).filter_map(|(voice, _)| {
-        let at = hazard::claimed_at(state, case.item, voice.vehicle)?;
-        let verdict = hazard::verdict(&case.voices, voice, at, &case.silent, case.plurality, case.before);
-        Some((voice.vehicle, verdict))
+        let verdict = || hazard::verdict(&case.voices, voice, &case.company, case.plurality, case.before);
+        hazard::is_claimed(state, case.item, voice.vehicle).then(|| (voice.vehicle, verdict()))
     });
     if case.item.kind == Kind::Hazard {
         claims.collect()
