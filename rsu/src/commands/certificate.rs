@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use milepost_rsu::certificates::{self, Authority};
 use milepost_wire::link::{Station, TlsFiles};
 
@@ -22,47 +22,53 @@ pub(crate) enum Certificate {
     },
     /// Issues authorities.pem, link.pem and link.key for one machine.
     Issue {
-        /// The folder with authority.pem and authority.key.
-        #[arg(long)]
-        authority: PathBuf,
-        /// What the machine is.
-        #[arg(long, value_enum)]
-        station: StationName,
+        #[command(flatten)]
+        link: Link,
         /// A DNS name or IP address under which a roadside unit is reached. May be given many times.
         #[arg(long = "name", value_name = "NAME", required_if_eq("station", "roadside"))]
         names: Vec<String>,
-        /// How long it is valid. There is no revocation list: keep it short.
-        #[arg(long, default_value_t = certificates::LINK_DAYS)]
-        days: u32,
-        /// Another provider's authority.pem that the machine is to trust as well. May be given many times.
-        #[arg(long = "trust", value_name = "FILE")]
-        trusted: Vec<PathBuf>,
-        /// The folder to write into.
-        #[arg(long)]
-        out: PathBuf,
     },
     /// Issues link.pem and authorities.pem to a machine that keeps its link.key and asked with the link.csr that `init
     /// --name` made. Prints the names that it is certified for: look at them.
     Answer {
-        /// The folder with authority.pem and authority.key.
-        #[arg(long)]
-        authority: PathBuf,
+        #[command(flatten)]
+        link: Link,
         /// The machine's link.csr.
         #[arg(long, value_name = "FILE")]
         request: PathBuf,
-        /// What the machine is.
-        #[arg(long, value_enum)]
-        station: StationName,
-        /// How long it is valid. There is no revocation list: keep it short.
-        #[arg(long, default_value_t = certificates::LINK_DAYS)]
-        days: u32,
-        /// Another provider's authority.pem that the machine is to trust as well. May be given many times.
-        #[arg(long = "trust", value_name = "FILE")]
-        trusted: Vec<PathBuf>,
-        /// The folder to write into.
-        #[arg(long)]
-        out: PathBuf,
     },
+}
+
+/// Who certifies which machine, and for how long.
+#[derive(Args)]
+pub(crate) struct Link {
+    /// The folder with authority.pem and authority.key.
+    #[arg(long)]
+    authority: PathBuf,
+    /// What the machine is.
+    #[arg(long, value_enum)]
+    station: StationName,
+    /// How long it is valid. There is no revocation list: keep it short.
+    #[arg(long, default_value_t = certificates::LINK_DAYS)]
+    days: u32,
+    /// Another provider's authority.pem that the machine is to trust as well. May be given many times.
+    #[arg(long = "trust", value_name = "FILE")]
+    trusted: Vec<PathBuf>,
+    /// The folder to write into.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl Link {
+    /// The authority, and the certificates of all that are to be trusted.
+    fn authorities(&self) -> anyhow::Result<(Authority, String)> {
+        let authority = Authority::read(&self.authority)?;
+        let mut trusted = authority.certificate_pem().to_owned();
+        for path in &self.trusted {
+            trusted += &read(path)?;
+        }
+        Ok((authority, trusted))
+    }
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -84,16 +90,11 @@ impl Certificate {
                 let out = out.display();
                 println!("{out}/authority.pem is for every other provider; {out}/authority.key for nobody");
             }
-            Self::Issue {
-                authority,
-                station,
-                names,
-                days,
-                trusted,
-                out,
-            } => {
-                let authority = Authority::read(&authority)?;
-                let authorities = trusting(&authority, &trusted)?;
+            Self::Issue { link, names } => {
+                let (authority, authorities) = link.authorities()?;
+                let Link {
+                    station, days, out, ..
+                } = link;
                 authority.issue(
                     station.into(),
                     &names,
@@ -104,16 +105,11 @@ impl Certificate {
                 let out = out.display();
                 println!("{out}/link.key, link.pem and authorities.pem are valid for {days} days");
             }
-            Self::Answer {
-                authority,
-                request,
-                station,
-                days,
-                trusted,
-                out,
-            } => {
-                let authority = Authority::read(&authority)?;
-                let authorities = trusting(&authority, &trusted)?;
+            Self::Answer { link, request } => {
+                let (authority, authorities) = link.authorities()?;
+                let Link {
+                    station, days, out, ..
+                } = link;
                 let (certificate, names) = authority.answer(&read(&request)?, station.into(), days)?;
                 std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
                 let files = TlsFiles::in_folder(&out);
@@ -128,15 +124,6 @@ impl Certificate {
         }
         Ok(true)
     }
-}
-
-/// The certificates of an authority and of the others that are to be trusted.
-fn trusting(authority: &Authority, others: &[PathBuf]) -> anyhow::Result<String> {
-    let mut authorities = authority.certificate_pem().to_owned();
-    for path in others {
-        authorities += &read(path)?;
-    }
-    Ok(authorities)
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
