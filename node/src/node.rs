@@ -480,10 +480,7 @@ impl<S: Store> Node<S> {
     fn finish_step(&mut self) -> Result<(), Fatal> {
         let is_filled = self.resting.is_some() && self.pool.has_content(self.members());
         if let Some(resting) = &mut self.resting {
-            resting.filled = resting.filled.filter(|_| is_filled);
-            if is_filled {
-                resting.filled.get_or_insert(self.now.mono_ms);
-            }
+            resting.filled = is_filled.then(|| resting.filled.unwrap_or(self.now.mono_ms));
             let resting = *resting;
             if self.now.mono_ms >= self.start_at(resting) {
                 self.start()?;
