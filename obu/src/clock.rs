@@ -9,10 +9,7 @@ use tokio::time::Instant;
 
 /// What the wall clock says.
 pub fn wall() -> Timestamp {
-    let unix = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_unix_millis(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX))
+    Timestamp::of_system(SystemTime::now())
 }
 
 /// The wall clock as it stood at the start, carried on by the steady one: a step of the wall clock, as at the first

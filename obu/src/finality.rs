@@ -3,6 +3,7 @@
 //! From sealing a report to the certified receipt for it, as the vehicle itself sees it: radio, batch, consensus and
 //! the way back.
 
+use milepost_wire::quantile;
 use serde::Serialize;
 
 /// Quantiles of such times, in ms; all 0 where there are none.
@@ -20,10 +21,7 @@ impl Finality {
     /// Of these times. Cost: sorts them.
     pub fn of(mut times_ms: Vec<u64>) -> Self {
         times_ms.sort_unstable();
-        let at = |permille: usize| {
-            let place = (times_ms.len().saturating_sub(1) * permille).div_ceil(1000);
-            times_ms.get(place).copied().unwrap_or_default()
-        };
+        let at = |permille| quantile::of_sorted(&times_ms, permille);
         Self {
             p50: at(500),
             p99: at(990),

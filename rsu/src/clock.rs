@@ -2,17 +2,14 @@
 //!
 //! The one place of this crate that reads a clock.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use milepost_node::Now;
 use milepost_wire::Timestamp;
 
-/// Wall time. A clock that stands before 1970 stands at 1970.
+/// What the wall clock says.
 pub fn wall() -> Timestamp {
-    let unix = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    Timestamp::from_unix_millis(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX))
+    Timestamp::of_system(SystemTime::now())
 }
 
 /// A monotonic clock, counted from when it was made, beside the wall's.

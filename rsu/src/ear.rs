@@ -23,6 +23,7 @@ use std::collections::VecDeque;
 use k256::ecdsa::VerifyingKey;
 use milepost_node::Now;
 use milepost_wire::many::{SUM_LEN_MAX, verify_many};
+use milepost_wire::recent::Recent;
 use milepost_wire::state::Vehicle;
 use milepost_wire::{
     ChainId, DecodeError, Height, KeyId, PublicKey, Report, Sequence, SignedReport, Verified, decode,
@@ -32,7 +33,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::plausibility::{self, Bounds, Check, Checks, Implausible, Judge, Plane, Trace};
 use crate::rate::{Bucket, Rate};
-use crate::recent::Recent;
 
 /// What the ear bears.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -333,8 +333,8 @@ impl Ear {
     pub fn accept(&mut self, now: Now, report: Verified<Report>) -> Result<Verified<Report>, Refusal> {
         let (vehicle, sequence) = (report.vehicle, report.sequence);
         self.is_new(vehicle, sequence)?;
-        let before = self.senders.get(&vehicle).and_then(|sender| sender.last.clone());
-        let (trace_before, before) = before.unzip();
+        let before = self.senders.get(&vehicle).and_then(|sender| sender.last.as_ref());
+        let trace_before = before.map(|(trace, _)| *trace);
         let trace = match plausibility::check(&report, trace_before, now.wall, &self.limits.plausible) {
             Ok(trace) => trace,
             Err(what) => {
@@ -343,6 +343,7 @@ impl Ear {
                     sequence,
                     what,
                 };
+                let before = before.map(|(_, report)| report.clone());
                 self.keep(report, before, why.clone());
                 return Err(why);
             }
@@ -352,10 +353,10 @@ impl Ear {
             settled: None,
         };
         self.heard.insert((vehicle, sequence), heard);
-        if let Some(sender) = self.senders.touch(&vehicle) {
+        let before = self.senders.touch(&vehicle).and_then(|sender| {
             sender.newest = sender.newest.max(Some(sequence));
-            sender.last = Some((trace, report.clone()));
-        }
+            sender.last.replace((trace, report.clone()))
+        });
         let failed = self.weigh(&report, trace);
         if failed.is_empty() {
             return Ok(report);
@@ -365,7 +366,7 @@ impl Ear {
             sequence,
             failed,
         };
-        self.keep(report.clone(), before, why.clone());
+        self.keep(report.clone(), before.map(|(_, report)| report), why.clone());
         if self.limits.refuse_suspects {
             return Err(why);
         }

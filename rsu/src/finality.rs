@@ -5,10 +5,9 @@
 
 use std::collections::VecDeque;
 
-use milepost_wire::{KeyId, Sequence};
+use milepost_wire::recent::Recent;
+use milepost_wire::{KeyId, Sequence, quantile};
 use serde::Serialize;
-
-use crate::recent::Recent;
 
 /// Durations that are kept.
 pub const TIMES_MAX: usize = 4096;
@@ -64,12 +63,12 @@ impl Stopwatch {
     pub fn read(&self) -> Finality {
         let mut times: Vec<u64> = self.times_ms.iter().copied().collect();
         times.sort_unstable();
-        let quantile = |percent: usize| times.get((times.len() * percent).div_ceil(100).max(1) - 1);
+        let at = |permille| quantile::of_sorted(&times, permille);
         Finality {
             count: times.len(),
-            p50: quantile(50).copied().unwrap_or_default(),
-            p99: quantile(99).copied().unwrap_or_default(),
-            max: times.last().copied().unwrap_or_default(),
+            p50: at(500),
+            p99: at(990),
+            max: at(1000),
         }
     }
 }

@@ -11,11 +11,11 @@
 
 use std::collections::BTreeMap;
 
+use milepost_wire::recent::Recent;
 use milepost_wire::{Address, Hash, Height, KeyId, Report, Sequence, Verified};
 use serde::{Deserialize, Serialize};
 
 use crate::ear::is_lost;
-use crate::recent::Recent;
 
 /// How long to wait for the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

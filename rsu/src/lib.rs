@@ -36,7 +36,6 @@ pub mod plausibility;
 pub mod queries;
 pub mod rate;
 pub mod receipts;
-pub mod recent;
 pub mod rfc3339;
 pub mod run;
 pub mod served;

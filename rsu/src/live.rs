@@ -10,12 +10,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use milepost_wire::output::{Estimate, Item};
+use milepost_wire::recent::Recent;
 use milepost_wire::time::Slot;
 use milepost_wire::{Address, Cell, KeyId, Kind, Message, Report, Timestamp};
 use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
-
-use crate::recent::Recent;
 
 /// How much of the present is kept and told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

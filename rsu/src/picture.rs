@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use milepost_wire::output::Estimate;
+use milepost_wire::recent::Recent;
 use milepost_wire::{Cell, Kind, Timestamp};
 
 use crate::level::FreeFlow;
-use crate::recent::Recent;
 
 /// Pieces of road, each with a kind, of which the newest figure is kept; at most twice as many.
 pub const FIGURES_MAX: usize = 65_536;

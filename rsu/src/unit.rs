@@ -20,6 +20,7 @@ use milepost_node::store::{Store, StoreError};
 use milepost_node::{Now, VerifiedBatch, View};
 use milepost_wire::output::Estimate;
 use milepost_wire::proof::ReceiptNotice;
+use milepost_wire::recent::Recent;
 use milepost_wire::{
     Address, ChainId, Hash, Height, KeyId, Output as BlockOutput, Report, SecretKey, Verified,
 };
@@ -32,7 +33,6 @@ use crate::handoff::{self, Handoff};
 use crate::live::{self, Live};
 use crate::rate::{Bucket, Rate};
 use crate::receipts;
-use crate::recent::Recent;
 
 /// Vehicles that get receipts; the longest silent are forgotten first.
 const SERVED_MAX: usize = 16_384;

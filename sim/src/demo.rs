@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use milepost_incentives::Genesis;
+use milepost_obu::clock::wall;
 use milepost_obu::finality::Finality;
 use milepost_obu::source::FcdReader;
 use milepost_wire::output::Outcome;
@@ -29,7 +30,7 @@ use crate::figures::{
     self, Figures, Invariants, Item, LedgerFigures, MemberFigures, Published, ReportFigures, RewardFigures,
     VehicleRow,
 };
-use crate::player::{self, Picture, Player, Tally};
+use crate::player::{Picture, Player, Tally};
 use crate::progress;
 use crate::scenario::{Fleet, Size};
 use crate::world::{World, fcd};
@@ -234,7 +235,7 @@ async fn demo(options: &Options) -> anyhow::Result<bool> {
     let picture = Picture::default();
     let keys = vehicle_keys(&folder.join("vehicles"), count)?;
     // The truth is reckoned in the ledger's slots, so it must be known when the vehicles start.
-    let start = player::wall().plus(CONNECT_MAX_MS);
+    let start = wall().plus(CONNECT_MAX_MS);
     let world = world(options, start.since(genesis.time) % SLOT_MS)?;
     let ids: Vec<KeyId> = keys.iter().map(SecretKey::key_id).collect();
     let player = Player {
@@ -490,7 +491,7 @@ fn gather(
         }
     }
     let minutes = world.duration_ms as f64 / 60_000.0;
-    let chain_minutes = player::wall().since(tally.began) as f64 / 60_000.0;
+    let chain_minutes = wall().since(tally.began) as f64 / 60_000.0;
     let bytes = (0..count)
         .map(|member| folder_bytes(&consortium.home(member).join("store")))
         .max()

@@ -20,10 +20,11 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use milepost_rsu::plausibility::{Bounds, Checks, Judge};
-use milepost_rsu::recent::Recent;
 
 pub use self::figures::{Confusion, Figures};
 pub use self::log::{Heard, Log, LogError};
+use milepost_wire::recent::Recent;
+
 use crate::progress;
 
 /// What is asked for.

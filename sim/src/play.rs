@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
+use milepost_obu::clock::wall;
 use milepost_obu::finality::Finality;
 use milepost_obu::source::FcdReader;
 use milepost_wire::Consortium;
@@ -14,7 +15,7 @@ use milepost_wire::link::TlsFiles;
 use serde_json::json;
 
 use crate::demo::{self, Usage};
-use crate::player::{Picture, Player, wall};
+use crate::player::{Picture, Player};
 use crate::progress;
 use crate::world::fcd;
 

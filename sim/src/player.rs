@@ -8,9 +8,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use milepost_obu::clock::wall;
 use milepost_obu::heads::Certified;
 use milepost_obu::net;
 use milepost_obu::outbox::Change;
@@ -79,14 +80,6 @@ pub struct Tally {
 enum Event {
     Head(Vec<u8>),
     Receipt(usize, Vec<u8>),
-}
-
-/// The wall's clock.
-pub fn wall() -> Timestamp {
-    let unix = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    Timestamp::from_unix_millis(unix.as_millis() as u64)
 }
 
 impl Player {

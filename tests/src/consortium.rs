@@ -8,7 +8,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use milepost_wire::question::Question;
 use milepost_wire::{ChainId, SecretKey, Timestamp};
@@ -600,9 +600,7 @@ impl Member {
 
 /// The time by this machine's clock.
 pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let since = since.expect("it is after 1970").as_millis();
-    Timestamp::from_unix_millis(u64::try_from(since).expect("it fits for long"))
+    Timestamp::of_system(SystemTime::now())
 }
 
 /// The first of `count` ports in a row that nobody listens on. It is the [`Turn`] that keeps them free.

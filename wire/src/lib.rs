@@ -12,6 +12,7 @@
 //! | how do points become pay | [`payout`] |
 //! | why believe it | [`merkle`], [`tree`], [`certificate`], [`proof`], [`light`] |
 //! | how does it travel | [`codec`], [`topic`], [`link`] |
+//! | what was here lately, how long did most of it take | [`recent`], [`quantile`] |
 //! | how do simulations verify less | [`memo`] |
 
 pub mod bad_batch;
@@ -36,7 +37,9 @@ pub mod observation;
 pub mod output;
 pub mod payout;
 pub mod proof;
+pub mod quantile;
 pub mod question;
+pub mod recent;
 pub mod report;
 pub mod signed;
 pub mod state;

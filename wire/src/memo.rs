@@ -16,44 +16,32 @@
 //! Source: docs/adr/0027-remembered-verdicts.md.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 
 use k256::ecdsa::VerifyingKey;
 
+use crate::recent::Recent;
 use crate::signed::{BadSignature, Signature};
 use crate::{Hash, PublicKey};
 
 thread_local! {
-    static MEMO: RefCell<Option<Memo>> = const { RefCell::new(None) };
+    static MEMO: RefCell<Option<Recent<Question, Verdict>>> = const { RefCell::new(None) };
 }
 
 /// Signature, key and digest, each as a whole.
 type Question = (Signature, PublicKey, Hash);
 type Verdict = Result<(), BadSignature>;
 
-/// Two generations of verdicts: when the younger is full, the older leaves.
-struct Memo {
-    generation_len_max: usize,
-    young: HashMap<Question, Verdict>,
-    old: HashMap<Question, Verdict>,
-}
-
 /// Does `work`, and on this thread works out no verdict twice meanwhile, as long as it is among the last so many.
 /// At most twice `verdicts` are kept, of some 200 bytes each; all are forgotten at the end.
 pub fn remembering<T>(verdicts: usize, work: impl FnOnce() -> T) -> T {
     /// Puts back what was there, after a panic too.
-    struct Scope(Option<Memo>);
+    struct Scope(Option<Recent<Question, Verdict>>);
     impl Drop for Scope {
         fn drop(&mut self) {
             MEMO.set(self.0.take());
         }
     }
-    let memo = Memo {
-        generation_len_max: verdicts.max(1),
-        young: HashMap::new(),
-        old: HashMap::new(),
-    };
-    let _scope = Scope(MEMO.replace(Some(memo)));
+    let _scope = Scope(MEMO.replace(Some(Recent::new(verdicts))));
     work()
 }
 
@@ -65,23 +53,17 @@ pub(crate) fn verdict(
     judge: impl FnOnce() -> Verdict,
 ) -> Verdict {
     MEMO.with_borrow_mut(|memo| match memo {
-        Some(memo) => memo.verdict((*signature, PublicKey::of(key), *digest), judge),
+        Some(memo) => {
+            let question = (*signature, PublicKey::of(key), *digest);
+            if let Some(known) = memo.touch(&question) {
+                return *known;
+            }
+            let verdict = judge();
+            memo.insert(question, verdict);
+            verdict
+        }
         None => judge(),
     })
-}
-
-impl Memo {
-    fn verdict(&mut self, question: Question, judge: impl FnOnce() -> Verdict) -> Verdict {
-        if let Some(known) = self.young.get(&question) {
-            return *known;
-        }
-        let verdict = self.old.get(&question).copied().unwrap_or_else(judge);
-        if self.young.len() == self.generation_len_max {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(question, verdict);
-        verdict
-    }
 }
 
 #[cfg(test)]
@@ -93,7 +75,7 @@ mod tests {
 
     /// How many verdicts are kept on this thread.
     fn kept() -> usize {
-        MEMO.with_borrow(|memo| memo.as_ref().map_or(0, |memo| memo.young.len() + memo.old.len()))
+        MEMO.with_borrow(|memo| memo.as_ref().map_or(0, Recent::len))
     }
 
     fn key(number: u64) -> SecretKey {

@@ -3,6 +3,8 @@
 //! Milliseconds of International Atomic Time since 2004-01-01T00:00:00 UTC, without leap seconds: ETSI TS 102
 //! 894-2, `TimestampIts`. It runs five seconds ahead of a naive difference of Unix times since 2017.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -51,6 +53,12 @@ impl Timestamp {
             .filter(|&&from| unix_ms >= from * 1000)
             .count() as u64;
         Self(unix_ms.saturating_sub(EPOCH_UNIX_MS) + leaps * 1000)
+    }
+
+    /// What a machine's clock says. One that stands before 2004 stands at 2004.
+    pub fn of_system(time: SystemTime) -> Self {
+        let unix = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self::from_unix_millis(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// To Unix time in milliseconds; the inverse of [`Timestamp::from_unix_millis`] except within a leap

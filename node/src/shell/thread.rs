@@ -29,12 +29,9 @@ impl Clock {
     }
 
     pub(super) fn now(&self) -> Now {
-        let unix = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
         Now {
             mono_ms: u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX),
-            wall: Timestamp::from_unix_millis(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)),
+            wall: Timestamp::of_system(SystemTime::now()),
         }
     }
 }

@@ -3,8 +3,9 @@
 //! Two sensors never agree to the centimetre, cm/s and tenth of a degree at once: who repeats all of them has
 //! copied them. The first to say it is believed.
 
+use milepost_wire::recent::Recent;
+
 use super::claim::{Claim, Content};
-use crate::recent::Recent;
 
 /// How long a claim may be repeated, in ms. Later, only a vehicle that stands can be in the same place.
 const ECHO_MS: u64 = 10_000;

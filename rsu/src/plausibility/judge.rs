@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use milepost_wire::recent::Recent;
+
 use super::claim::Claim;
 use super::crowd::Crowd;
 use super::echo::Echoes;
@@ -17,7 +19,6 @@ use super::presence::Presence;
 use super::road::{Roads, SPACING_M};
 use super::standing::Standing;
 use super::{Bounds, Check, Checks};
-use crate::recent::Recent;
 
 /// So long inside another body, in s, is no measurement error.
 const OVERLAP_MAX_S: f64 = 2.0;

@@ -4,8 +4,9 @@
 //! same way, for seconds, is not there; the one that was heard for the shorter time is doubted. One sample says
 //! nothing: positions err by more than a car's width.
 
+use milepost_wire::recent::Recent;
+
 use super::claim::{Claim, turn_degrees};
-use crate::recent::Recent;
 
 const TILE_M: f64 = 25.0;
 /// Vehicles that are kept of one tile; the longest silent leave first.

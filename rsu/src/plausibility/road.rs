@@ -6,8 +6,9 @@
 //!
 //! A vehicle leaves a mark every ten metres, unless four others' marks say the same already.
 
+use milepost_wire::recent::Recent;
+
 use super::claim::{Claim, turn_degrees};
-use crate::recent::Recent;
 
 /// A mark is left, and evidence taken, once a vehicle has moved so far.
 pub(super) const SPACING_M: f64 = 10.0;
