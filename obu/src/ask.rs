@@ -9,8 +9,6 @@
 //! This is a shell around [`LightClient`], which judges.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use milepost_wire::light::{ALTERNATIVES_MAX, LightBlock};
@@ -19,7 +17,7 @@ use milepost_wire::proof::{OutputsProof, StateProof};
 use milepost_wire::state::{Account, Vehicle};
 use milepost_wire::time::Epoch;
 use milepost_wire::{
-    Address, Cell, ChainId, Consortium, Height, KeyId, Kind, Message, Place, SignedTransaction, decode, topic,
+    Address, Area, Cell, ChainId, Consortium, Height, KeyId, Kind, Message, SignedTransaction, decode, topic,
 };
 use tokio::time::{Instant, timeout_at};
 use zenoh::Session;
@@ -78,63 +76,6 @@ fn last(refused: &[String]) -> String {
         .last()
         .map(|reason| format!(", the last because: {reason}"))
         .unwrap_or_default()
-}
-
-/// A part of the world, in degrees.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Area {
-    west: f64,
-    south: f64,
-    east: f64,
-    north: f64,
-}
-
-/// Text is no area.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected an area W,S,E,N in degrees with W <= E and S <= N, such as 11.30,44.48,11.36,44.51")]
-pub struct NotAnArea;
-
-impl FromStr for Area {
-    type Err = NotAnArea;
-
-    fn from_str(text: &str) -> Result<Self, NotAnArea> {
-        let numbers: Vec<f64> = text
-            .split(',')
-            .map(|part| part.trim().parse())
-            .collect::<Result<_, _>>()
-            .map_err(|_| NotAnArea)?;
-        let [west, south, east, north] = numbers[..] else {
-            return Err(NotAnArea);
-        };
-        let inside = west >= -180.0 && east <= 180.0 && south >= -90.0 && north <= 90.0;
-        let ordered = west <= east && south <= north;
-        (inside && ordered)
-            .then_some(Self {
-                west,
-                south,
-                east,
-                north,
-            })
-            .ok_or(NotAnArea)
-    }
-}
-
-/// As in a selector: `W,S,E,N`.
-impl fmt::Display for Area {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{},{},{},{}", self.west, self.south, self.east, self.north)
-    }
-}
-
-impl Area {
-    /// Whether the cell's middle lies within. A map's segment has none that this program knows: it passes.
-    pub fn admits(&self, cell: Cell) -> bool {
-        let within = |place: Place| {
-            (self.west..=self.east).contains(&place.longitude_degrees())
-                && (self.south..=self.north).contains(&place.latitude_degrees())
-        };
-        cell.centre().is_none_or(within)
-    }
 }
 
 /// Asks roadside units, and believes none.
@@ -245,7 +186,7 @@ impl Asker {
             for estimate in value {
                 let Item { slot, cell, kind } = estimate.item;
                 let known = newest.get(&(cell, kind)).map(|(_, known)| known.item.slot);
-                if area.admits(cell) && known.is_none_or(|known| known < slot) {
+                if area.covers(cell) != Some(false) && known.is_none_or(|known| known < slot) {
                     newest.insert((cell, kind), (height, estimate));
                 }
             }
@@ -403,38 +344,5 @@ fn message<T: Message>(reply: &zenoh::query::Reply) -> Result<T, String> {
             let said = error.payload().to_bytes();
             Err(String::from_utf8_lossy(&said).chars().take(200).collect())
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use milepost_wire::Heading;
-
-    #[test]
-    fn an_area_is_read_and_written() {
-        let area: Area = "11.3,44.48,11.36,44.51".parse().unwrap();
-        assert_eq!(area.to_string(), "11.3,44.48,11.36,44.51");
-        for text in [
-            "",
-            "1,2,3",
-            "1,2,3,4,5",
-            "3,2,1,4",
-            "1,4,3,2",
-            "-181,0,0,0",
-            "a,b,c,d",
-            "NaN,0,1,1",
-        ] {
-            assert_eq!(text.parse::<Area>(), Err(NotAnArea), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_area_admits_what_lies_in_it() {
-        let area: Area = "11.3,44.48,11.36,44.51".parse().unwrap();
-        let cell = |lat, lon| Cell::at(Place::from_degrees(lat, lon).unwrap(), Heading::UNAVAILABLE);
-        assert!(area.admits(cell(44.494, 11.343)));
-        assert!(!area.admits(cell(44.6, 11.343)));
-        assert!(area.admits(Cell::segment("a")));
     }
 }

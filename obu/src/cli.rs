@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use milepost_obu::ask::Area;
 use milepost_obu::heads::Anchor;
 use milepost_obu::source::{SOURCE_FORMS, Source};
 use milepost_wire::time::Epoch;
-use milepost_wire::{Address, Amount};
+use milepost_wire::{Address, Amount, Area};
 
 /// The onboard unit of one vehicle: reports what it sees, earns tokens, and checks every proof it is given.
 ///

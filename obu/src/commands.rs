@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use milepost_obu::ask::{Area, AskError, Asker};
+use milepost_obu::ask::{AskError, Asker};
 use milepost_obu::clock::wall;
 use milepost_obu::light::Proved;
 use milepost_obu::replay::{self, Choice};
@@ -15,7 +15,7 @@ use milepost_wire::output::Estimate;
 use milepost_wire::state::{Account, Q};
 use milepost_wire::time::Epoch;
 use milepost_wire::{
-    Action, Address, Amount, Consortium, Height, KeyId, Kind, SecretKey, SignedTransaction, Timestamp,
+    Action, Address, Amount, Area, Consortium, Height, KeyId, Kind, SecretKey, SignedTransaction, Timestamp,
 };
 use serde_json::json;
 use tokio::time::Instant;

@@ -47,7 +47,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use milepost_node::store::Store as _;
-use milepost_wire::{Amount, Kind, Message, SignedTransaction, Timestamp};
+use milepost_wire::{Amount, Area, Kind, Message, SignedTransaction, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -56,7 +56,6 @@ use tokio::sync::Semaphore;
 use self::asked::{parameters, parse, unexpected};
 use self::error::ApiError;
 use crate::clock;
-use crate::picture::Area;
 use crate::served::Served;
 
 /// The longest body, in bytes: a transaction in hexadecimal.

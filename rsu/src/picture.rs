@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use milepost_wire::output::Estimate;
 use milepost_wire::recent::Recent;
-use milepost_wire::{Cell, Kind, Timestamp};
+use milepost_wire::{Area, Cell, Kind, Timestamp};
 
 use crate::level::FreeFlow;
 
@@ -28,63 +28,6 @@ pub struct Figure {
     pub at: Timestamp,
     /// What the figures of this road reached so far. Speeds alone have a meaning here.
     pub free_flow: FreeFlow,
-}
-
-/// A rectangle on the map, in degrees. Where `west` is more than `east` it spans the antimeridian.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Area {
-    west: f64,
-    south: f64,
-    east: f64,
-    north: f64,
-}
-
-/// Why text is no box.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a box W,S,E,N in degrees, such as 11.2,44.4,11.5,44.6, found {0:?}")]
-pub struct NotAnArea(String);
-
-impl std::str::FromStr for Area {
-    type Err = NotAnArea;
-
-    fn from_str(text: &str) -> Result<Self, NotAnArea> {
-        let error = || NotAnArea(text.chars().take(80).collect());
-        // Five, so that a fifth number is seen.
-        let numbers: Vec<f64> = text
-            .splitn(5, ',')
-            .map(|number| number.trim().parse().map_err(|_| error()))
-            .collect::<Result<_, _>>()?;
-        let [west, south, east, north] = numbers[..] else {
-            return Err(error());
-        };
-        let on_the_globe = [west, east].iter().all(|degrees| degrees.abs() <= 180.0)
-            && [south, north].iter().all(|degrees| degrees.abs() <= 90.0);
-        if !on_the_globe || south > north {
-            return Err(error());
-        }
-        Ok(Self {
-            west,
-            south,
-            east,
-            north,
-        })
-    }
-}
-
-impl Area {
-    /// Whether the middle of `cell` lies within. A segment's place is the map's to know: never.
-    pub fn contains(&self, cell: Cell) -> bool {
-        let Some(centre) = cell.centre() else {
-            return false;
-        };
-        let (latitude, longitude) = (centre.latitude_degrees(), centre.longitude_degrees());
-        let between = if self.west <= self.east {
-            (self.west..=self.east).contains(&longitude)
-        } else {
-            longitude >= self.west || longitude <= self.east
-        };
-        between && (self.south..=self.north).contains(&latitude)
-    }
 }
 
 impl Default for Picture {
@@ -128,7 +71,7 @@ impl Picture {
             .0
             .iter()
             .filter(|((_, of_kind), figure)| kind.is_none_or(|kind| kind == *of_kind) && figure.at >= since)
-            .filter(|((cell, _), _)| area.is_none_or(|area| area.contains(*cell)))
+            .filter(|((cell, _), _)| area.is_none_or(|area| area.covers(*cell) == Some(true)))
             .collect();
         chosen.into_values().copied().collect()
     }
@@ -140,7 +83,6 @@ mod tests {
     use milepost_wire::output::Item;
     use milepost_wire::time::Slot;
     use milepost_wire::{Heading, Place};
-    use proptest::prelude::*;
 
     fn estimate(longitude: f64, slot: u32, value: i32) -> Estimate {
         let place = Place::from_degrees(44.494, longitude).expect("on the globe");
@@ -175,32 +117,5 @@ mod tests {
         assert_eq!(values("11.25,44.4,11.35,44.6".parse().ok()), [3]);
         assert!(picture.figures(None, Some(Kind::Hazard), at).is_empty());
         assert!(picture.figures(None, None, at.plus(1)).is_empty());
-    }
-
-    #[test]
-    fn what_is_no_box_is_refused() {
-        for text in [
-            "",
-            "1,2,3",
-            "1,2,3,4,5",
-            "0,10,0,5",
-            "181,0,1,1",
-            "a,b,c,d",
-            "nan,0,1,1",
-            "inf,0,1,1",
-        ] {
-            assert!(text.parse::<Area>().is_err(), "{text}");
-        }
-        assert!(
-            "179, -1, -179, 1".parse::<Area>().is_ok(),
-            "across the antimeridian"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_a_box_panic(text in ".{0,60}") {
-            let _ = text.parse::<Area>();
-        }
     }
 }

@@ -21,11 +21,10 @@ use milepost_node::view::{explanation, prove_outputs};
 use milepost_wire::proof::OutputsProof;
 use milepost_wire::state::StateKey;
 use milepost_wire::time::Epoch;
-use milepost_wire::{Address, Height, KeyId, encode, topic};
+use milepost_wire::{Address, Area, Height, KeyId, encode, topic};
 use zenoh::query::Query;
 use zenoh::{Session, Wait};
 
-use crate::picture::Area;
 use crate::served::Served;
 
 /// Questions that wait to be answered.
@@ -138,7 +137,7 @@ fn picture_proofs(served: &Served, parameters: &str) -> Result<Vec<Vec<u8>>, Str
         .picture()
         .map_err(|error| error.to_string())?
         .into_iter()
-        .filter(|((cell, _), _)| area.is_none_or(|area| area.contains(*cell)))
+        .filter(|((cell, _), _)| area.is_none_or(|area| area.covers(*cell) == Some(true)))
         .map(|(_, place)| place)
         .collect();
     if places.len() > FIGURES_MAX {

@@ -94,7 +94,7 @@ pub(crate) const TARGETS: &[Target] = &[
                 let _ = text.parse::<Amount>();
                 let _ = ChainId::new(text);
                 let _ = SecretKey::from_hex(text);
-                let _ = text.parse::<milepost_obu::ask::Area>();
+                let _ = text.parse::<milepost_wire::Area>();
                 let _ = text.parse::<milepost_obu::source::Source>();
             });
         },

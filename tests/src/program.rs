@@ -81,6 +81,16 @@ pub fn repository() -> &'static Path {
         .expect("the crate lies in the workspace")
 }
 
+/// Starts a program that writes into these files.
+pub(crate) fn spawn(command: &mut Command, stdout: &File, stderr: &File) -> Child {
+    command
+        .stdin(Stdio::null())
+        .stdout(shared(stdout))
+        .stderr(shared(stderr))
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+}
+
 /// What a program said until it ended.
 #[derive(Debug)]
 pub struct Said {
@@ -101,12 +111,7 @@ impl Said {
     /// Where it cannot be started, or does not end within `limit`.
     pub fn by(command: &mut Command, limit: Duration) -> Self {
         let (stdout, stderr) = (scratch(), scratch());
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(shared(&stdout))
-            .stderr(shared(&stderr))
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let child = spawn(command, &stdout, &stderr);
         Self::of(child, format!("{command:?}"), stdout, stderr, limit)
     }
 
@@ -207,7 +212,7 @@ pub(crate) fn scratch() -> File {
 }
 
 /// The file, for a child to write into.
-pub(crate) fn shared(file: &File) -> Stdio {
+fn shared(file: &File) -> Stdio {
     file.try_clone().expect("a handle can be cloned").into()
 }
 

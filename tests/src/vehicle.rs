@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use milepost_wire::SecretKey;
 use serde_json::Value;
 
-use crate::program::{Program, Said, kill, scratch, shared, signal};
+use crate::program::{Program, Said, kill, scratch, signal, spawn};
 
 /// One enrolled vehicle, and whom it knows.
 #[derive(Clone, Debug)]
@@ -117,14 +117,8 @@ pub struct Drive {
 impl Drive {
     fn start(command: &mut Command) -> Self {
         let (stdout, stderr) = (scratch(), scratch());
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(shared(&stdout))
-            .stderr(shared(&stderr))
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         Self {
-            child: Some(child),
+            child: Some(spawn(command, &stdout, &stderr)),
             command: format!("{command:?}"),
             stdout,
             stderr,

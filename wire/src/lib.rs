@@ -5,7 +5,7 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | in which units is the road described | [`units`], [`time`], [`cell`] |
+//! | in which units is the road described | [`units`], [`time`], [`cell`], [`area`] |
 //! | who speaks | [`identity`], [`signed`], [`many`], [`member`] |
 //! | what is said | [`observation`], [`report`], [`batch`], [`transaction`], [`change`] |
 //! | what is agreed | [`block`], [`vote`], [`output`], [`state`] |
@@ -15,6 +15,7 @@
 //! | what was here lately, how long did most of it take | [`recent`], [`quantile`] |
 //! | how do simulations verify less | [`memo`] |
 
+pub mod area;
 pub mod bad_batch;
 pub mod batch;
 pub mod block;
@@ -51,6 +52,7 @@ pub mod units;
 pub mod vote;
 pub mod withheld;
 
+pub use area::Area;
 pub use batch::{Batch, SignedBatch};
 pub use block::{Block, Body, Header, Height};
 pub use cell::Cell;
