@@ -230,10 +230,12 @@ pub struct Node<S> {
     resting: Option<Resting>,
     timers: Vec<(Timeout, u64)>,
     log_index: u32,
-    /// Something was logged that is not durable yet.
+    /// Something was written that is not durable yet.
     unsynced: bool,
-    /// Digests to acknowledge at the end of this step.
-    acks: Vec<Hash>,
+    /// Batches to acknowledge once they are durable.
+    acks: BTreeSet<Hash>,
+    /// When something was last synced for the sake of acknowledgements alone.
+    acks_synced_ms: u64,
     status_at: u64,
     /// The greatest height that another member claimed.
     claimed: Height,
@@ -295,7 +297,8 @@ impl<S: Store> Node<S> {
             timers: Vec::new(),
             log_index: 0,
             unsynced: false,
-            acks: Vec::new(),
+            acks: BTreeSet::new(),
+            acks_synced_ms: 0,
             status_at: now.mono_ms,
             claimed: Height::ZERO,
             fetching: None,
@@ -364,10 +367,12 @@ impl<S: Store> Node<S> {
         let resting = self.resting.map(|resting| self.start_at(resting));
         let fetching = self.fetching.map(|(_, at)| at);
         let untimely = self.untimely_until();
+        let acks = (!self.acks.is_empty()).then(|| self.ack_sync_at());
         timers
             .chain(resting)
             .chain(fetching)
             .chain(untimely)
+            .chain(acks)
             .chain(self.demand_at())
             .chain(self.deciding.refetch_at)
             .chain(self.deciding.proposed.as_ref().map(|(_, again_at)| *again_at))
@@ -487,7 +492,7 @@ impl<S: Store> Node<S> {
             }
         }
         self.hurry();
-        self.send_acks();
+        self.send_acks()?;
         self.demand();
         self.fetch_missing();
         self.fetch_block();

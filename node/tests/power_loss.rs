@@ -6,12 +6,16 @@
 //! height goes on. It must catch up, its store must pass the audit, and in all that its peers ever heard of it nothing may
 //! contradict. The control forgets the promise: votes that were said are not on the disk, as without the log's sync, or after a
 //! restoration without silence. Then there must be a contradiction.
+//!
+//! Meanwhile it gets batches, and acknowledges them. What its peers heard it acknowledge must be on its disk after the
+//! failure. The control leaves out the syncs that are for acknowledgements alone. Then something must be lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use milepost_incentives::{Genesis, Params};
+use milepost_node::VerifiedBatch;
 use milepost_node::audit::audit;
 use milepost_node::message::{PeerMessage, ProposedBody};
 use milepost_node::node::{Input, Node, Now, Output, Settings, Want};
@@ -19,8 +23,8 @@ use milepost_node::store::{Commit, Loaded, Memory, Place, Placed, Rocks, Store, 
 use milepost_wire::certificate::Head;
 use milepost_wire::time::Epoch;
 use milepost_wire::{
-    Address, Block, Certificate, ChainId, Hash, Height, KeyId, Member, Members, SecretKey, SignedBatch,
-    Timestamp, decode,
+    Address, Block, Certificate, ChainId, Hash, Height, KeyId, Member, Members, Report, SecretKey, Sequence,
+    Signed, SignedBatch, Timestamp, decode,
 };
 use tempfile::TempDir;
 
@@ -29,6 +33,10 @@ const START: u64 = 700_000_000_000;
 const VICTIM: usize = 0;
 /// The power fails while these are made.
 const BLOCKS: Height = Height(10);
+/// The member whose batches the victim acknowledges, ...
+const AUTHOR: usize = 1;
+/// ... which come to it so many milliseconds after each block.
+const BATCHES_AFTER_MS: [u64; 2] = [12, 120];
 /// From one member to another.
 const DELAY_MS: u64 = 10;
 /// From the failure to the next start: the others have not decided meanwhile.
@@ -55,6 +63,8 @@ enum Disk {
     /// What was synced with the newest block, and no vote since: the log was never synced, or a backup that was made
     /// then was restored.
     NewestBlock,
+    /// What was synced, but for syncs that nothing but acknowledgements wait for: they are left out.
+    NoSyncForAcks,
 }
 
 /// The power of the victim's machine.
@@ -97,9 +107,11 @@ impl Power {
     /// It is done.
     fn end(&mut self, of_block: bool) -> Result<(), StoreError> {
         // Copies are needed from the one before the failure on.
-        if (of_block || self.disk == Disk::Honest)
-            && (self.disk != Disk::Honest || self.syncs + 1 >= self.fails_at)
-        {
+        let keeps = match self.disk {
+            Disk::NewestBlock => of_block,
+            Disk::Honest | Disk::NoSyncForAcks => self.syncs + 1 >= self.fails_at,
+        };
+        if keeps {
             self.keep();
         }
         if self.syncs == self.fails_at && self.when == When::After {
@@ -174,6 +186,10 @@ impl Store for Machine {
     }
 
     fn write(&mut self, writes: &[Write], durable: bool) -> Result<(), StoreError> {
+        let left_out = |power: MutexGuard<'_, Power>| power.disk == Disk::NoSyncForAcks;
+        if writes.is_empty() && self.power().is_some_and(left_out) {
+            return Ok(());
+        }
         if durable {
             self.synced(false, |store| store.write(writes, true))
         } else {
@@ -240,6 +256,10 @@ struct Town {
     said: BTreeMap<Word, Option<Hash>>,
     contradictions: BTreeSet<Word>,
     blocks: BTreeMap<Height, Hash>,
+    /// The batches that the others heard the victim acknowledge.
+    promised: BTreeSet<Hash>,
+    /// Those of them that were not on its disk after a failure.
+    broken: BTreeSet<Hash>,
     _folder: TempDir,
 }
 
@@ -290,6 +310,8 @@ impl Town {
             said: BTreeMap::new(),
             contradictions: BTreeSet::new(),
             blocks: BTreeMap::new(),
+            promised: BTreeSet::new(),
+            broken: BTreeSet::new(),
             _folder: folder,
         };
         for nth in 0..4 {
@@ -368,10 +390,14 @@ impl Town {
             power.fails_at = u64::MAX;
         }
         self.now_ms += DARK_MS;
+        let (live, now) = (self.power().live(), self.now().wall);
+        let store = Rocks::open(&live).expect("what a power failure leaves, opens");
         if self.silence {
-            let (live, now) = (self.power().live(), self.now().wall);
-            Rocks::open(&live).expect("opens").silence(now).expect("writes");
+            store.silence(now).expect("writes");
         }
+        let is_lost = |batch: &&Hash| store.batch(batch).expect("reads").is_none();
+        self.broken.extend(self.promised.iter().filter(is_lost));
+        drop(store);
         self.start(VICTIM);
     }
 
@@ -405,6 +431,9 @@ impl Town {
                         "two blocks at {}",
                         view.height()
                     );
+                    if from == AUTHOR {
+                        self.post_batches(view.height());
+                    }
                 }
                 _ => {}
             }
@@ -416,6 +445,9 @@ impl Town {
             PeerMessage::Vote(vote) => {
                 let step = if vote.precommit { "precommit" } else { "prevote" };
                 ((vote.voter, vote.height, vote.round, step), vote.value)
+            }
+            PeerMessage::Acks(acks) if acks.message.member == self.keys[VICTIM].address() => {
+                return self.promised.extend(&acks.message.batches);
             }
             PeerMessage::Proposal(proposal) => {
                 let word = (proposal.proposer, proposal.height, proposal.round, "proposal");
@@ -429,6 +461,29 @@ impl Town {
             .is_some_and(|before| before != value)
         {
             self.contradictions.insert(word);
+        }
+    }
+
+    /// Two batches for the victim alone, so that no block ever names them: one amid the votes, one while the height rests.
+    fn post_batches(&mut self, height: Height) {
+        let (chain, author) = (&self.genesis.chain, &self.keys[AUTHOR]);
+        let batches = BATCHES_AFTER_MS.map(|after_ms| {
+            let sequence = height.0 * 1_000 + after_ms;
+            let report = Report {
+                version: Report::VERSION,
+                vehicle: KeyId::default(),
+                sequence: Sequence(sequence),
+                sent_at: self.now().wall,
+                observations: Vec::new(),
+            };
+            let reports = vec![Signed::sign(report, chain, author)];
+            let batch = VerifiedBatch::own(author, chain, sequence, height, self.now().wall, reports);
+            (after_ms, Input::Batch(Arc::new(batch)))
+        });
+        for (after_ms, batch) in batches {
+            self.posted += 1;
+            self.queue
+                .insert((self.now_ms + after_ms, self.posted), (VICTIM, batch));
         }
     }
 
@@ -500,12 +555,16 @@ impl Town {
         assert_eq!(town.power().fails_at, u64::MAX, "sync {fails_at} never came");
         let end = *town.blocks.keys().max().expect("blocks");
         town.reach(Height(end.0 + 3));
+        // Who contradicts itself may not get so far.
+        let promised = town.promised.len();
+        let is_enough = promised > BLOCKS.0 as usize || disk == Disk::NewestBlock;
+        assert!(is_enough, "{promised} batches are acknowledged");
         town
     }
 
     /// How many syncs ten blocks take.
-    fn syncs() -> u64 {
-        let mut town = Self::new((u64::MAX, When::Said), Disk::Honest, false);
+    fn syncs(disk: Disk) -> u64 {
+        let mut town = Self::new((u64::MAX, When::Said), disk, false);
         town.reach(BLOCKS);
         let syncs = town.power().syncs;
         assert!(
@@ -526,14 +585,28 @@ impl Town {
 /// The contradictions that failures at all syncs lead to.
 fn contradictions(when: When, disk: Disk, silence: bool) -> usize {
     let mut count = 0;
-    for fails_at in 1..=Town::syncs() {
+    for fails_at in 1..=Town::syncs(disk) {
         let town = Town::play(fails_at, when, disk, silence);
         count += town.contradictions.len();
+        if disk == Disk::Honest {
+            let broken = &town.broken;
+            assert!(broken.is_empty(), "{when:?} sync {fails_at}: {broken:?}");
+        }
         if disk == Disk::Honest || silence {
             let found = &town.contradictions;
             assert!(found.is_empty(), "{when:?} sync {fails_at}: {found:?}");
             town.audit();
         }
+    }
+    count
+}
+
+/// The acknowledged batches that failures at all syncs lose.
+fn broken_promises(when: When, disk: Disk) -> usize {
+    let mut count = 0;
+    for fails_at in 1..=Town::syncs(disk) {
+        let town = Town::play(fails_at, when, disk, false);
+        count += town.broken.len();
     }
     count
 }
@@ -567,4 +640,10 @@ fn a_member_that_is_restored_and_silent_says_nothing_twice() {
 #[test]
 fn a_member_that_forgot_its_votes_and_is_not_silent_contradicts_itself() {
     assert!(contradictions(When::Said, Disk::NewestBlock, false) > 0);
+}
+
+/// The control for what is acknowledged.
+#[test]
+fn a_member_that_does_not_sync_before_it_acknowledges_loses_what_it_promised() {
+    assert!(broken_promises(When::Before, Disk::NoSyncForAcks) > 0);
 }

@@ -11,7 +11,7 @@ use milepost_wire::transaction::Transaction;
 use milepost_wire::vote::{self, Step};
 use milepost_wire::{Address, Block, Hash, Height, Signed, Verified};
 
-use super::{Fatal, Named, Node};
+use super::{Fatal, Named, Node, Settings};
 use crate::batch::VerifiedBatch;
 use crate::context::{Voters, proposer};
 use crate::message::{Acks, PeerMessage, Proposal, ProposedBody};
@@ -30,6 +30,9 @@ const EARLY_OF_ONE_MAX: usize = 12;
 const NAMED_IN_ROUND_MAX: usize = 2;
 /// ... and in rounds up to so far ahead of this member's own, as in the engine.
 const ROUNDS_AHEAD_MAX: u32 = 10;
+/// Between two syncs that are for acknowledgements alone lie so many milliseconds where the next height could begin: less
+/// than members wait for one another then, so that batches which come together are in one block.
+const ACK_SYNC_EVERY_MS: u64 = 25;
 /// Nobody is believed to hold a batch that is further behind: its word would be too old to hold it to.
 const ACKS_BEHIND_MAX: u64 = 512;
 
@@ -260,9 +263,10 @@ impl<S: Store> Node<S> {
                 if new {
                     self.store
                         .write(&[Write::Batch(digest, batch.signed().clone())], false)?;
+                    self.unsynced = true;
                 }
                 self.pool.ack(digest, self.me);
-                self.acks.push(digest);
+                self.acks.insert(digest);
                 if new && batch.author() == self.me {
                     self.send(Channel::Batch, &PeerMessage::Batch(batch.signed().clone()));
                 }
@@ -272,12 +276,25 @@ impl<S: Store> Node<S> {
         if needed { self.consider_all() } else { Ok(()) }
     }
 
-    pub(super) fn send_acks(&mut self) {
-        let digests = std::mem::take(&mut self.acks);
+    /// Acknowledges what is durable: a member that lost what it promised would look like one that withholds it. The sync of
+    /// a vote or a block serves for all batches that came before it, and else one of their own.
+    pub(super) fn send_acks(&mut self) -> Result<(), Fatal> {
         if self.members().get(&self.me).is_none() {
             // Nobody counts what a unit without a vote holds.
-            return;
+            self.acks.clear();
         }
+        if self.acks.is_empty() {
+            return Ok(());
+        }
+        if self.unsynced {
+            if self.now.mono_ms < self.ack_sync_at() {
+                return Ok(());
+            }
+            self.store.write(&[], true)?;
+            self.unsynced = false;
+            self.acks_synced_ms = self.now.mono_ms;
+        }
+        let digests: Vec<Hash> = std::mem::take(&mut self.acks).into_iter().collect();
         for batches in digests.chunks(Acks::COUNT_MAX) {
             let acks = Acks {
                 member: self.me,
@@ -286,6 +303,27 @@ impl<S: Store> Node<S> {
             };
             let signed = Signed::sign(acks, self.ledger().chain(), &self.key).into_signed();
             self.send(Channel::Batch, &PeerMessage::Acks(signed));
+        }
+        Ok(())
+    }
+
+    /// Not before this is anything synced for the sake of acknowledgements alone. They are in time where the others have them
+    /// when the next height begins; a slow disk shall not be kept from votes by them.
+    pub(super) fn ack_sync_at(&self) -> u64 {
+        let Settings {
+            block_interval_ms,
+            gather_ms,
+            ..
+        } = self.settings;
+        match self.resting {
+            Some(resting) => {
+                let again_at = self.acks_synced_ms.saturating_add(ACK_SYNC_EVERY_MS);
+                resting.earliest.saturating_sub(gather_ms).max(again_at)
+            }
+            None => {
+                let since = self.acks_synced_ms.max(self.started_ms);
+                since.saturating_add(block_interval_ms)
+            }
         }
     }
 

@@ -360,6 +360,9 @@ impl Store for Rocks {
     }
 
     fn write(&mut self, writes: &[Write], durable: bool) -> Result<(), StoreError> {
+        if writes.is_empty() && durable {
+            return self.flush();
+        }
         let mut batch = WriteBatch::default();
         for write in writes {
             match write {
