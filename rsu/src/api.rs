@@ -17,7 +17,7 @@
 //! | `POST /v1/transactions` | takes a signed transaction in hexadecimal, and passes it on to the others: 202 |
 //! | `POST /v1/transactions/check` | says whether it would be done as things stand: 200, or 409 with the reason |
 //! | `GET /v1/reports` | what was heard, and refused, by reason |
-//! | `GET /v1/evidence?vehicle=KEYID&limit=N` | signed reports that cannot be, or are unlikely, newest first; for members alone |
+//! | `GET /v1/evidence?vehicle=KEYID&limit=N` | signed reports that cannot be, are unlikely, or contradict another, newest first; for members alone |
 //! | `GET /v1/finality` | from hearing to commit, in ms |
 //! | `GET /metrics` | Prometheus |
 //! | `GET /healthz` | `ok` while the unit runs |
@@ -231,6 +231,7 @@ async fn reports(State(served): State<Arc<Served>>) -> Json<Value> {
         "heard": readings.counts.heard,
         "accepted": readings.counts.accepted,
         "rejected": rejected,
+        "two_contents": readings.counts.two_contents,
         "suspect": readings.counts.suspect,
         "batched": readings.counts.batched,
         "batches": readings.counts.batches,

@@ -158,6 +158,7 @@ impl Config {
             ("bundle_max", self.bundle_max),
             ("ear.vehicles_max", self.ear.vehicles_max),
             ("ear.recent_max", self.ear.recent_max),
+            ("ear.contents_max", self.ear.contents_max),
             ("batch.reports_max", self.batch.reports_max),
             ("batch.queue_max", self.batch.queue_max),
             ("batch.open_max", self.batch.open_max),

@@ -8,6 +8,12 @@
 //! before, is evidence: it is counted ([`Ear::judge`]) and kept ([`Ear::take_evidence`]), and passed on to the
 //! ledger, whose scores see more than one unit does; [`Limits::refuse_suspects`] refuses it, too.
 //!
+//! A vehicle that signs two contents under one number is a fraud, whichever of them it meant, and the two prove it
+//! (`milepost-rsu quarantine prove`). The second is refused, and kept as evidence with the first; so is one that came in
+//! another unit's batch ([`Ear::overhear`]). Anybody can make up a second content: until its signature is checked it goes by
+//! the small share, and once there is proof for a number, no more is looked at. Not noticed: a content from before the unit
+//! was started, or the last [`Limits::contents_max`] reports.
+//!
 //! The rate limit stands behind the cheap stages and before the costly one: it bounds what is spent on
 //! signatures in one vehicle's name. A resent report costs a look-up and none of the sender's share, whether it is on
 //! the ledger already or on its way; one that is in none of the next [`LOST_AFTER`] blocks was lost on its way, and is
@@ -16,9 +22,10 @@
 //! another's reports on secured links. Before a vehicle's very first report a forger can still delay it.
 //!
 //! Memory: two entries of about 200 bytes and a report for each of [`Limits::vehicles_max`], two of 40 bytes for each of
-//! [`Limits::recent_max`], and the judge's.
+//! [`Limits::recent_max`], two reports for each of [`Limits::contents_max`], and the judge's.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use k256::ecdsa::VerifyingKey;
 use milepost_node::Now;
@@ -42,6 +49,9 @@ pub struct Limits {
     pub vehicles_max: usize,
     /// Reports that are remembered as heard; the oldest are forgotten first.
     pub recent_max: usize,
+    /// Reports whose content is remembered, so that another one under the same number is noticed; the oldest are forgotten
+    /// first.
+    pub contents_max: usize,
     /// What one vehicle may send.
     pub rate: Rate,
     /// What may be said in its name with numbers that are not near its last verified one.
@@ -61,6 +71,7 @@ impl Default for Limits {
         Self {
             vehicles_max: 16_384,
             recent_max: 131_072,
+            contents_max: 32_768,
             rate: Rate::default(),
             odd_rate: Rate {
                 per_second: 2,
@@ -128,6 +139,14 @@ pub enum Refusal {
         /// Which of its reports.
         sequence: Sequence,
     },
+    /// It signed another one under the same number.
+    #[error("{vehicle} signed two contents as its report {sequence}")]
+    TwoContents {
+        /// Who.
+        vehicle: KeyId,
+        /// Which of its reports.
+        sequence: Sequence,
+    },
     /// It says what cannot be.
     #[error("report {sequence} of {vehicle}: {what}")]
     Implausible {
@@ -167,6 +186,7 @@ impl Refusal {
             Self::HeardBefore { .. } => "heard_before",
             Self::TooOften { .. } => "too_often",
             Self::BadSignature { .. } => "bad_signature",
+            Self::TwoContents { .. } => "two_contents",
             Self::Implausible { what, .. } => what.label(),
             Self::Suspect { .. } => "suspect",
         }
@@ -180,12 +200,13 @@ pub struct Admitted {
     key: VerifyingKey,
 }
 
-/// A signed report that is implausible: its vehicle cannot deny it.
+/// A signed report that is implausible, or not the first under its number: its vehicle cannot deny it.
 #[derive(Clone, Debug)]
 pub struct Evidence {
     /// What was signed.
     pub report: Verified<Report>,
-    /// The last report of the same vehicle that was passed on, where there was one: the two may prove something together.
+    /// The other one under its number, or the last report of the same vehicle that was passed on, where there was one: the two
+    /// may prove something together.
     pub before: Option<Verified<Report>>,
     /// What is wrong with it.
     pub why: Refusal,
@@ -196,6 +217,10 @@ pub struct Evidence {
 pub struct Ear {
     limits: Limits,
     heard: Recent<(KeyId, Sequence), Heard>,
+    /// What was signed under which number, here or in others' batches.
+    contents: Recent<(KeyId, Sequence), Content>,
+    /// Under how many numbers there was a second one.
+    two_contents: u64,
     /// The ledger's newest block.
     height: Height,
     senders: Recent<KeyId, Sender>,
@@ -214,6 +239,14 @@ struct Heard {
     settled: Option<Height>,
 }
 
+/// What a vehicle signed under a number.
+#[derive(Clone, Debug)]
+struct Content {
+    first: Arc<Verified<Report>>,
+    /// Another one was kept as evidence.
+    is_contradicted: bool,
+}
+
 /// What is remembered of one vehicle.
 #[derive(Clone, Debug)]
 struct Sender {
@@ -223,14 +256,14 @@ struct Sender {
     odd_bucket: Bucket,
     /// The greatest number with its signature.
     newest: Option<Sequence>,
-    last: Option<(Trace, Verified<Report>)>,
+    last: Option<(Trace, Arc<Verified<Report>>)>,
 }
 
 impl Sender {
-    /// Takes from the share that a report of this number goes by.
-    fn take(&mut self, now: Now, sequence: Sequence, limits: &Limits) -> bool {
+    /// Takes from the share that a report of this number goes by; `second` in its place is never the vehicle's own.
+    fn take(&mut self, now: Now, sequence: Sequence, second: bool, limits: &Limits) -> bool {
         let near = |newest: Sequence| newest.0.abs_diff(sequence.0) <= NEAR;
-        if self.newest.is_none_or(near) {
+        if !second && self.newest.is_none_or(near) {
             self.bucket.take(now.mono_ms, limits.rate)
         } else {
             self.odd_bucket.take(now.mono_ms, limits.odd_rate)
@@ -244,6 +277,8 @@ impl Ear {
         Self {
             limits,
             heard: Recent::new(limits.recent_max),
+            contents: Recent::new(limits.contents_max),
+            two_contents: 0,
             height: Height::ZERO,
             senders: Recent::new(limits.vehicles_max),
             judge: Judge::new(limits.judge),
@@ -255,6 +290,11 @@ impl Ear {
     /// What speaks against whom.
     pub const fn judge(&self) -> &Judge {
         &self.judge
+    }
+
+    /// Under how many numbers a vehicle was seen to sign two contents.
+    pub const fn two_contents(&self) -> u64 {
+        self.two_contents
     }
 
     /// Says how far the ledger is.
@@ -276,16 +316,23 @@ impl Ear {
     /// # Errors
     ///
     /// [`Refusal::HeardBefore`] where a report was, and was not lost since.
-    fn is_new(&self, vehicle: KeyId, sequence: Sequence) -> Result<(), Refusal> {
-        match self.heard.get(&(vehicle, sequence)) {
+    fn is_new(&self, report: &Report) -> Result<(), Refusal> {
+        match self.heard.get(&(report.vehicle, report.sequence)) {
             Some(Heard { settled, since }) if settled.is_some() || !is_lost(*since, self.height) => {
-                Err(Refusal::HeardBefore {
-                    vehicle,
-                    sequence,
-                    settled: *settled,
-                })
+                Err(self.before(report))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// That a report of this name was heard, and what became of it.
+    fn before(&self, report: &Report) -> Refusal {
+        let (vehicle, sequence) = (report.vehicle, report.sequence);
+        let heard = self.heard.get(&(vehicle, sequence));
+        Refusal::HeardBefore {
+            vehicle,
+            sequence,
+            settled: heard.and_then(|heard| heard.settled),
         }
     }
 
@@ -310,12 +357,15 @@ impl Ear {
         let (enrolled, newest) = roll(vehicle)
             .filter(|(enrolled, _)| !enrolled.revoked)
             .ok_or(Refusal::NotEnrolled(vehicle))?;
-        self.is_new(vehicle, sequence)?;
+        let second = self.is_second(&report.message)?;
+        if !second {
+            self.is_new(&report.message)?;
+        }
         let limits = self.limits;
         let rate = limits.rate;
         let sender = self.sender(now, vehicle, enrolled.key)?;
         sender.newest = sender.newest.max(newest);
-        if !sender.take(now, sequence, &limits) {
+        if !sender.take(now, sequence, second, &limits) {
             return Err(Refusal::TooOften { vehicle, rate });
         }
         Ok(Admitted {
@@ -328,11 +378,12 @@ impl Ear {
     ///
     /// # Errors
     ///
-    /// [`Refusal::HeardBefore`] where the same report was verified twice in one bundle,
+    /// [`Refusal::HeardBefore`] where the same report was verified twice in one bundle, [`Refusal::TwoContents`],
     /// [`Refusal::Implausible`], or [`Refusal::Suspect`] where those are refused.
     pub fn accept(&mut self, now: Now, report: Verified<Report>) -> Result<Verified<Report>, Refusal> {
         let (vehicle, sequence) = (report.vehicle, report.sequence);
-        self.is_new(vehicle, sequence)?;
+        let content = self.compare(&report)?;
+        self.is_new(&report)?;
         let before = self.senders.get(&vehicle).and_then(|sender| sender.last.as_ref());
         let trace_before = before.map(|(trace, _)| *trace);
         let trace = match plausibility::check(&report, trace_before, now.wall, &self.limits.plausible) {
@@ -343,7 +394,7 @@ impl Ear {
                     sequence,
                     what,
                 };
-                let before = before.map(|(_, report)| report.clone());
+                let before = before.map(|(_, report)| Arc::clone(report));
                 self.keep(report, before, why.clone());
                 return Err(why);
             }
@@ -355,7 +406,7 @@ impl Ear {
         self.heard.insert((vehicle, sequence), heard);
         let before = self.senders.touch(&vehicle).and_then(|sender| {
             sender.newest = sender.newest.max(Some(sequence));
-            sender.last.replace((trace, report.clone()))
+            sender.last.replace((trace, content))
         });
         let failed = self.weigh(&report, trace);
         if failed.is_empty() {
@@ -378,7 +429,62 @@ impl Ear {
         std::mem::take(&mut self.evidence)
     }
 
-    fn keep(&mut self, report: Verified<Report>, before: Option<Verified<Report>>, why: Refusal) {
+    /// Takes note of a report that another unit passed on.
+    pub fn overhear(&mut self, report: &Verified<Report>) {
+        // Where it is refused, that is counted and kept: it is too late to do more.
+        let _ = self.compare(report);
+    }
+
+    /// Whether a report, which anybody may have made up, says something else than what was signed under its number.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::HeardBefore`] where there is proof of that already.
+    fn is_second(&self, report: &Report) -> Result<bool, Refusal> {
+        match self.contents.get(&(report.vehicle, report.sequence)) {
+            None => Ok(false),
+            Some(content) if **content.first == *report => Ok(false),
+            Some(content) if content.is_contradicted => Err(self.before(report)),
+            Some(_) => Ok(true),
+        }
+    }
+
+    /// Compares what was signed with what was signed before under the same number, and remembers the first.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TwoContents`] for the second one, which is kept as evidence, and [`Refusal::HeardBefore`] for any further:
+    /// one proof is enough.
+    fn compare(&mut self, report: &Verified<Report>) -> Result<Arc<Verified<Report>>, Refusal> {
+        let (vehicle, sequence) = (report.vehicle, report.sequence);
+        match self.contents.touch(&(vehicle, sequence)) {
+            None => {
+                let first = Arc::new(report.clone());
+                let content = Content {
+                    first: Arc::clone(&first),
+                    is_contradicted: false,
+                };
+                self.contents.insert((vehicle, sequence), content);
+                Ok(first)
+            }
+            Some(content) if **content.first == **report => Ok(Arc::clone(&content.first)),
+            Some(content) if content.is_contradicted => Err(self.before(report)),
+            Some(content) => {
+                tracing::warn!(%vehicle, %sequence, "a vehicle signed two contents under one number");
+                content.is_contradicted = true;
+                self.two_contents += 1;
+                let (first, why) = (
+                    Arc::clone(&content.first),
+                    Refusal::TwoContents { vehicle, sequence },
+                );
+                self.keep(report.clone(), Some(first), why.clone());
+                Err(why)
+            }
+        }
+    }
+
+    fn keep(&mut self, report: Verified<Report>, before: Option<Arc<Verified<Report>>>, why: Refusal) {
+        let before = before.map(Arc::unwrap_or_clone);
         while self.evidence.len() >= self.limits.evidence_max.max(1) {
             self.evidence.pop_front();
         }
@@ -475,6 +581,102 @@ mod tests {
         let bytes = encode(samples::report(1, 7).signed());
         assert!(hear(&mut ear, AT, &bytes).is_ok());
         assert_eq!(hear(&mut ear, AT, &bytes).err(), Some("heard_before"));
+    }
+
+    /// Vehicle 1's report 7, seen at so many cm/s.
+    fn said(cm_per_s: u16) -> Verified<Report> {
+        samples::report_of(1, 7, NOW, vec![samples::observation(cm_per_s, 0)])
+    }
+
+    #[test]
+    fn a_second_content_under_one_number_is_refused_and_kept_with_the_first_once() {
+        let mut ear = Ear::new(Limits::default());
+        let [first, second, third] = [1400, 1500, 1600].map(said);
+        let mut heard = |report: &Verified<Report>| hear(&mut ear, AT, &encode(report.signed())).err();
+        assert_eq!(heard(&first), None);
+        assert_eq!(heard(&first), Some("heard_before"), "the same again is no other");
+        assert_eq!(heard(&second), Some("two_contents"));
+        for again in [&first, &second, &third] {
+            assert_eq!(heard(again), Some("heard_before"), "one proof is enough");
+        }
+        assert_eq!(ear.two_contents(), 1);
+        let evidence = Vec::from(ear.take_evidence());
+        let [piece] = &evidence[..] else {
+            panic!("one piece: {evidence:?}");
+        };
+        assert_eq!((&piece.report, piece.before.as_ref()), (&second, Some(&first)));
+    }
+
+    #[test]
+    fn a_second_content_is_noticed_where_the_two_are_verified_together_too() {
+        let mut ear = Ear::new(Limits::default());
+        let vehicle = samples::vehicle(1);
+        let admitted = [1400, 1500, 1500, 1400].map(|cm_per_s| {
+            let bytes = encode(said(cm_per_s).signed());
+            ear.admit(AT, &bytes, |_| Some((&vehicle, None))).expect("new")
+        });
+        let heard: Vec<_> = verify(&samples::chain(), admitted.to_vec())
+            .into_iter()
+            .map(|verdict| verdict.and_then(|report| ear.accept(AT, report)))
+            .map(|heard| heard.err().map(|refusal| refusal.label()))
+            .collect();
+        let expected = ["two_contents", "heard_before", "heard_before"].map(Some);
+        assert_eq!((heard[0], &heard[1..]), (None, &expected[..]));
+        assert_eq!(kept(&mut ear), ["two_contents"]);
+    }
+
+    #[test]
+    fn a_second_content_is_noticed_where_one_came_through_another_unit() {
+        for overheard_first in [false, true] {
+            let mut ear = Ear::new(Limits::default());
+            let [one, other] = [1400, 1500].map(said);
+            let bytes = encode(one.signed());
+            if overheard_first {
+                ear.overhear(&other);
+                assert_eq!(hear(&mut ear, AT, &bytes).err(), Some("two_contents"));
+                assert_eq!(hear(&mut ear, AT, &bytes).err(), Some("heard_before"));
+            } else {
+                assert_eq!(hear(&mut ear, AT, &bytes).err(), None);
+                ear.overhear(&other);
+                ear.overhear(&one);
+            }
+            ear.overhear(&other);
+            assert_eq!((ear.two_contents(), kept(&mut ear)), (1, vec!["two_contents"]));
+        }
+        // What only another unit passed on is new to this one's picture.
+        let mut ear = Ear::new(Limits::default());
+        ear.overhear(&said(1400));
+        assert_eq!(hear(&mut ear, AT, &encode(said(1400).signed())).err(), None);
+    }
+
+    #[test]
+    fn a_made_up_second_content_accuses_nobody_and_costs_the_vehicle_nothing() {
+        let limits = Limits {
+            rate: Rate {
+                per_second: 0,
+                burst: 2,
+            },
+            odd_rate: Rate {
+                per_second: 0,
+                burst: 3,
+            },
+            ..Limits::default()
+        };
+        let mut ear = Ear::new(limits);
+        assert!(hear(&mut ear, AT, &encode(said(1400).signed())).is_ok());
+        for nth in 0..5 {
+            let mut forged = said(1500 + nth).into_signed();
+            forged.signature = said(1400).signed().signature;
+            let expected = if nth < 3 { "bad_signature" } else { "too_often" };
+            assert_eq!(hear(&mut ear, AT, &encode(&forged)).err(), Some(expected));
+        }
+        assert_eq!((ear.two_contents(), kept(&mut ear).len()), (0, 0));
+        let next = encode(samples::report(1, 8).signed());
+        assert_eq!(
+            hear(&mut ear, AT, &next).err(),
+            None,
+            "its own share is untouched"
+        );
     }
 
     #[test]
@@ -584,6 +786,7 @@ mod tests {
         let limits = Limits {
             vehicles_max: 2,
             recent_max: 3,
+            contents_max: 2,
             evidence_max: 4,
             ..Limits::default()
         };
@@ -591,7 +794,7 @@ mod tests {
         for nth in 0..50 {
             let _ = hear(&mut ear, AT, &encode(samples::report(nth % 9, nth).signed()));
         }
-        assert!(ear.senders.len() <= 4 && ear.heard.len() <= 6);
+        assert!(ear.senders.len() <= 4 && ear.heard.len() <= 6 && ear.contents.len() <= 4);
         assert_eq!(kept(&mut ear).len(), 4, "nine vehicles say the same");
     }
 

@@ -102,6 +102,8 @@ pub struct Counts {
     pub accepted: u64,
     /// Messages that did not, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
+    /// Numbers under which a vehicle was seen to sign two contents, here or in other units' batches.
+    pub two_contents: u64,
     /// Observations that fail a plausibility check, by check: evidence, whether their report is refused or not.
     pub suspect: BTreeMap<&'static str, u64>,
     /// Reports that this unit passed on in batches of its own.
@@ -218,7 +220,7 @@ impl Unit {
         self.stopwatch.read()
     }
 
-    /// Signed reports that cannot be, or are unlikely, since this was last asked; the oldest leave first.
+    /// Signed reports that cannot be, are unlikely, or contradict another under one number, since this was last asked; the oldest leave first.
     pub fn take_evidence(&mut self) -> VecDeque<Evidence> {
         self.ear.take_evidence()
     }
@@ -284,6 +286,7 @@ impl Unit {
             }
         }
         self.counts.suspect = self.ear.judge().counts();
+        self.counts.two_contents = self.ear.two_contents();
         let mut outputs = self.tell_again(now, again);
         if !accepted.is_empty() {
             outputs.push(Output::Accepted(accepted));
@@ -345,7 +348,9 @@ impl Unit {
     fn take_note(&mut self, batch: &VerifiedBatch) {
         for report in batch.reports() {
             self.handoff.taken(report.vehicle, report.sequence);
+            self.ear.overhear(report);
         }
+        self.counts.two_contents = self.ear.two_contents();
     }
 
     fn commit(&mut self, now: Now, view: Arc<View>) -> Vec<Output> {

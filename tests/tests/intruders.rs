@@ -50,6 +50,10 @@ async fn forged_repeated_and_oversized_reports_are_refused_by_reason() {
         observations: Vec::new(),
         ..report(&keys[0], 4)
     };
+    let another = Report {
+        sent_at: wall().minus(1_000),
+        ..report(&keys[0], 1)
+    };
     let mut longer = honest.clone();
     longer.push(0);
     let intrusions = [
@@ -67,6 +71,10 @@ async fn forged_repeated_and_oversized_reports_are_refused_by_reason() {
         ),
         ("heard_before", honest.clone()),
         ("heard_before", honest.clone()),
+        // Another content under the same number, made up and then signed: the second is proof, the third adds nothing.
+        ("bad_signature", encode(&signed(another.clone(), chain, &keys[2]))),
+        ("two_contents", encode(&signed(another.clone(), chain, &keys[0]))),
+        ("heard_before", encode(&signed(another, chain, &keys[0]))),
         ("too_long", noise(SignedReport::LEN_MAX + 1)),
         ("too_long", noise(4 * SignedReport::LEN_MAX)),
         ("malformed", noise(300)),
@@ -114,11 +122,12 @@ async fn forged_repeated_and_oversized_reports_are_refused_by_reason() {
     count(&consortium, "a flood is bounded", "/rejected/too_often", 1);
     let metrics = page(&consortium);
     assert!(
-        metrics.contains("milepost_reports_rejected_total{reason=\"bad_signature\"} 2"),
+        metrics.contains("milepost_reports_rejected_total{reason=\"bad_signature\"} 3"),
         "{metrics}"
     );
 
     intruder.leave().await;
+    quarantined_for_two_contents(&consortium, &keys[0]);
     honest_vehicles_are_heard(&consortium);
     consortium.stop_all();
 }
@@ -303,6 +312,27 @@ fn block(chain: &ChainId, height: Height, proposer: Address) -> milepost_wire::B
         batches: Vec::new(),
     };
     milepost_wire::Block { header, body }
+}
+
+/// The unit kept both reports; its operator shows them to the ledger as they were written to files.
+fn quarantined_for_two_contents(consortium: &Consortium, vehicle: &SecretKey) {
+    let id = vehicle.key_id().to_string();
+    let folder = consortium.folder().join("evidence");
+    let folder = folder.to_str().expect("a plain name");
+    let list = ["quarantine", "evidence", "--vehicle", &id, "--out", folder];
+    let listed = consortium.operate(0, &list).ended_with(0).json();
+    let pieces = listed["evidence"].as_array().expect("a list");
+    let twice = pieces.iter().filter(|piece| piece["reason"] == "two_contents");
+    let numbers: Vec<_> = twice.map(|piece| &piece["sequence"]).collect();
+    assert_eq!(numbers, [1], "once: {listed}");
+    assert!(page(consortium).contains("milepost_two_contents_total 1\n"));
+
+    let [before, report] = ["before", "report"].map(|kind| format!("{folder}/{id}-1.{kind}"));
+    let proved = consortium.operate(0, &["quarantine", "prove", &before, &report]);
+    let height = proved.ended_with(0).json()["height"].as_u64();
+    consortium.reach(0, height.expect("a height"), WAIT_MAX);
+    let shown = consortium.operate(0, &["vehicle", &id]).ended_with(0).json();
+    assert_eq!(shown["quarantine"]["ground"], "two_contents", "{shown}");
 }
 
 /// Three real vehicles drive for a moment, and all they say counts.

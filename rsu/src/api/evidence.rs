@@ -1,7 +1,7 @@
 //! What speaks against vehicles?
 //!
-//! The newest signed reports that this unit held to be impossible or unlikely, each with the report before it, for the
-//! members: they judge ([`crate::ear`] keeps them, `milepost-rsu quarantine` acts on them). Who may ask: [`super::readers`].
+//! The newest signed reports that this unit held to be impossible or unlikely, each with the report before it, and those under
+//! whose number the vehicle signed something else, each with that, for the members: they judge ([`crate::ear`] keeps them, `milepost-rsu quarantine` acts on them). Who may ask: [`super::readers`].
 
 use std::sync::Arc;
 

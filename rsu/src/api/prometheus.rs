@@ -71,6 +71,11 @@ fn reports(page: &mut Page, readings: &Readings) {
         );
     }
     page.counter(
+        "two_contents_total",
+        "Numbers under which a vehicle signed two contents",
+        counts.two_contents,
+    );
+    page.counter(
         "reports_overrun_total",
         "Messages dropped unheard because the unit was busy",
         readings.overrun,

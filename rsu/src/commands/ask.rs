@@ -214,10 +214,10 @@ fn members(list: &Value) -> String {
     list.as_array().into_iter().flatten().map(line).collect()
 }
 
-/// Each report, and the one before it, in a file of its own.
+/// Each report, and the one before it, in a file of its own; of two pieces of one name, the newer stays.
 fn write_evidence(folder: &Path, pieces: &[Value]) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    for piece in pieces {
+    for piece in pieces.iter().rev() {
         for kind in ["report", "before"] {
             let Some(signed) = piece[kind].as_str() else {
                 continue;

@@ -13,7 +13,8 @@ use super::{Outcome, Sign};
 
 #[derive(Subcommand)]
 pub(crate) enum Quarantine {
-    /// List the newest signed reports that this unit held to be impossible or unlikely: the grounds to propose, or prove, on.
+    /// List the newest signed reports that this unit held to be impossible or unlikely, or that contradict another one under
+    /// the same number: the grounds to propose, or prove, on.
     Evidence {
         /// Only of this vehicle: 16 hexadecimal digits.
         #[arg(long, value_name = "KEYID")]
@@ -21,8 +22,8 @@ pub(crate) enum Quarantine {
         /// At most so many, and at most 1000.
         #[arg(long, default_value_t = 100)]
         limit: usize,
-        /// Write each into this folder, as KEYID-SEQUENCE.report, with the vehicle's report before it as .before: as
-        /// `prove` reads them.
+        /// Write each into this folder, as KEYID-SEQUENCE.report, with the vehicle's report before it, or the other one under
+        /// its number, as .before: as `prove` reads them.
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
         #[command(flatten)]
