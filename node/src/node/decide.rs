@@ -65,7 +65,7 @@ impl<S: Store> Node<S> {
                         Some(true) => {}
                         Some(false) => return Err(self.diverged(value)),
                     }
-                    self.store.write(&[Write::Body(value, (*block).clone())], false)?;
+                    self.store_body(value, &block)?;
                     let stepped = self.engine.judged(Verdict {
                         height: self.next(),
                         round,

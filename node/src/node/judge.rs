@@ -40,8 +40,7 @@ impl<S: Store> Node<S> {
             if self.next() != block.header.height || !self.deciding.told.insert((hash, named)) {
                 continue;
             }
-            // The body is on disk with, or before, the log entry that follows from it.
-            self.store.write(&[Write::Body(hash, (*block).clone())], false)?;
+            self.store_body(hash, &block)?;
             let Named {
                 round,
                 valid_round,
@@ -59,6 +58,18 @@ impl<S: Store> Node<S> {
             self.run(stepped)?;
         }
         Ok(())
+    }
+
+    /// The body is on disk with, or before, the log entry that follows from it, and so are batches that came with it alone:
+    /// a log that decides a block must not outlive them.
+    pub(super) fn store_body(&mut self, hash: Hash, block: &Block) -> Result<(), Fatal> {
+        let fetched = block.body.batches.iter().filter_map(|named| {
+            let batch = self.deciding.batches.get(&named.digest)?;
+            let is_stored = self.pool.batch(&named.digest).is_some();
+            (!is_stored).then(|| Write::Batch(named.digest, batch.signed().clone()))
+        });
+        let writes: Vec<Write> = fetched.chain([Write::Body(hash, block.clone())]).collect();
+        Ok(self.store.write(&writes, false)?)
     }
 
     /// When the first body that came too early by our clock can be judged.
