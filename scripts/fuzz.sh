@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Tries whatever reads bytes from outside, led by coverage, for some seconds a target.
 #
-# The same targets run for some seconds in the suite, without coverage (tests/tests/fuzz.rs). This takes cargo-fuzz and a
-# nightly toolchain: `cargo install cargo-fuzz --locked`, `rustup toolchain install nightly`. What a target learnt stays in
-# tests/fuzz/corpus and is gone on from; what breaks one is in tests/fuzz/artifacts, and is to be added to its seeds.
+# The same targets run for some seconds in the suite, without coverage (tests/tests/fuzz.rs). This takes cargo-fuzz:
+# `cargo install cargo-fuzz --locked`. What a target learnt stays in tests/fuzz/corpus and is gone on from; what breaks
+# one is in tests/fuzz/artifacts, and is to be added to its seeds.
 #
 # usage: scripts/fuzz.sh [SECONDS [TARGET...]]
 
@@ -15,10 +15,10 @@ seconds="${1:-120}"
 shift || true
 # The workspace's own versions of all dependencies.
 cp ../../Cargo.lock Cargo.lock
-# No sanitizer: there is no unsafe code of ours, and they would compile RocksDB once more.
-cargo +nightly fuzz build --sanitizer none --fuzz-dir . any
+# No sanitizer: there is no unsafe code of ours, and they would need a nightly toolchain.
+cargo fuzz build --sanitizer none --fuzz-dir . any
 if (($# == 0)); then
-    mapfile -t names < <(cargo +nightly fuzz run --sanitizer none --fuzz-dir . any -- -runs=0 2>&1 |
+    mapfile -t names < <(cargo fuzz run --sanitizer none --fuzz-dir . any -- -runs=0 2>&1 |
         sed -n 's/.*expected one of \[\(.*\)\].*/\1/p' | sed 's/", "/\n/g; s/"//g')
     set -- "${names[@]}"
 fi
@@ -29,7 +29,7 @@ for name in "$@"; do
     printf 'fuzz: %s for %s s\n' "$name" "$seconds" >&2
     # The first run writes the seeds, the second begins with them.
     export MILEPOST_FUZZ_TARGET="$name" MILEPOST_FUZZ_SEEDS="$corpus"
-    run=(cargo +nightly fuzz run --sanitizer none --fuzz-dir . any "$corpus")
+    run=(cargo fuzz run --sanitizer none --fuzz-dir . any "$corpus")
     if ! { "${run[@]}" -- -runs=0 && "${run[@]}" -- -max_total_time="$seconds" -max_len=65536 -timeout=10; }; then
         failed=1
     fi
