@@ -524,9 +524,10 @@ class Ledger:
             self.operators[operator] = self.after(self.operators[operator], whole)
         for vehicle, tally in tallies.items():
             known = self.vehicles[vehicle]
-            owed = known["debt"] + tally["points"]
             known.update(self.after(known, tally))
-            known["debt"] = max(-self.p["debt_max"], min(0, owed))
+            if tally["evaluated"] > 0:
+                owed = min(self.p["debt_max"], max(0, -known["debt"] - tally["points"]))
+                known["debt"] = -(owed - (owed >> self.p["record_shift"]))
             if known["evaluated"] < self.p["evaluated_min"]:
                 continue
             trust = reputation(known)

@@ -281,12 +281,9 @@ fn judge_operators(state: &mut State, params: &Params, tallies: &[(KeyId, Tally)
     }
 }
 
-/// Carries debts over, moves the record, and decides about quarantine.
+/// Moves the record, and decides about quarantine.
 fn judge(state: &mut State, params: &Params, epoch: Epoch, id: KeyId, tally: &Tally) -> Option<Output> {
     let mut vehicle = state.vehicle(&id)?.clone();
-    let debt_max = i64::try_from(params.debt_max).unwrap_or(i64::MAX);
-    let balance = vehicle.standing.debt.saturating_add(tally.points);
-    vehicle.standing.debt = balance.clamp(-debt_max, 0);
     vehicle.standing = reputation::after_epoch(params, vehicle.standing, tally);
     let decision = reputation::decide(params, &vehicle.standing, tally, vehicle.quarantine.is_some());
     state.vehicles.insert(id, vehicle);

@@ -92,7 +92,7 @@ pub struct Params {
     pub operator_start_good: u64,
     /// Weight of bad readings that a new owner of roadside sensors starts with, in [`Q`]: reputation ¾.
     pub operator_start_bad: u64,
-    /// A vehicle's record fades by 1/2ⁿ an epoch: 1/8.
+    /// A vehicle's record, and its debt of points with it, fades by 1/2ⁿ an epoch: 1/8.
     pub record_shift: u32,
     /// What an epoch of good reports adds to the record, in [`Q`].
     pub evidence_per_epoch: u64,

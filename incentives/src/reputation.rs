@@ -57,6 +57,9 @@ pub(crate) fn multiplier(params: &Params, standing: &Standing, quarantined: bool
 }
 
 /// The record after an epoch. Without evaluated reports it stays as it is.
+///
+/// Points below 0 stay as a debt, which fades like the rest of the record: a majority that once called a vehicle a liar, and is
+/// gone, must not cost it the pay of a day. Points above 0 are paid at once ([`crate::epoch`]).
 pub(crate) fn after_epoch(params: &Params, standing: Standing, tally: &Tally) -> Standing {
     if tally.evaluated == 0 {
         return standing;
@@ -65,10 +68,12 @@ pub(crate) fn after_epoch(params: &Params, standing: Standing, tally: &Tally) ->
     let evidence = |sum: u64| muldiv(params.evidence_per_epoch, sum, full);
     let fade = |sum: u64| sum - (sum >> params.record_shift.min(63));
     let bad = evidence(tally.bad).saturating_mul(params.bad_weight.into());
+    let owed = standing.debt.saturating_add(tally.points).min(0).unsigned_abs();
+    let debt = fade(owed.min(params.debt_max));
     Standing {
         good: fade(standing.good).saturating_add(evidence(tally.good)),
         bad: fade(standing.bad).saturating_add(bad),
-        debt: standing.debt,
+        debt: i64::try_from(debt).map_or(i64::MIN, |debt| -debt),
         evaluated: standing.evaluated.saturating_add(tally.evaluated),
     }
 }
@@ -212,6 +217,26 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_debt_is_worked_off_or_fades_and_is_kept_by_whom_nobody_judges() {
+        let params = Params::default();
+        let after = |debt: i64, tally: &Tally| {
+            let standing = Standing { debt, ..start(&params) };
+            after_epoch(&params, standing, tally).debt
+        };
+        let points = |points| Tally {
+            points,
+            ..tally(12, 0)
+        };
+        assert_eq!(after(-1_600, &points(0)), -1_400, "an eighth fades");
+        assert_eq!(after(-1_600, &points(-800)), -2_100);
+        assert_eq!(after(-1_600, &points(800)), -700);
+        assert_eq!(after(-1_600, &points(2_000)), 0, "what is left is paid, not saved");
+        assert_eq!(after(-1_600, &Tally::default()), -1_600);
+        let most = params.debt_max as i64;
+        assert_eq!(after(-most, &points(i64::MIN)), -(most - most / 8));
+    }
+
     proptest! {
         #[test]
         fn a_good_report_never_lowers_reputation_nor_a_bad_one_raises_it(good in 0u32..200, bad in 0u32..200) {
@@ -222,10 +247,14 @@ mod tests {
         }
 
         #[test]
-        fn no_record_overflows(good in any::<u64>(), bad in any::<u64>(), count in any::<u32>()) {
-            let standing = Standing { good, bad, debt: 0, evaluated: u32::MAX };
-            let tally = Tally { evaluated: count, good: count.into(), bad: count.into(), ..Tally::default() };
-            after_epoch(&Params::default(), standing, &tally).reputation();
+        fn no_record_overflows(
+            good in any::<u64>(), bad in any::<u64>(), count in any::<u32>(), debt in i64::MIN..=0, points in any::<i64>(),
+        ) {
+            let standing = Standing { good, bad, debt, evaluated: u32::MAX };
+            let tally = Tally { evaluated: count, points, good: count.into(), bad: count.into(), ..Tally::default() };
+            let after = after_epoch(&Params::default(), standing, &tally);
+            after.reputation();
+            prop_assert!(after.debt <= 0);
         }
     }
 }
