@@ -215,6 +215,11 @@ impl Consortium {
         &self.members[nth].home
     }
 
+    /// The key that a member signs with.
+    pub fn secret(&self, nth: usize) -> SecretKey {
+        self.members[nth].secret().expect("testnet wrote it")
+    }
+
     /// Where a member's API is.
     pub fn api(&self, nth: usize) -> &str {
         &self.members[nth].api
@@ -587,10 +592,14 @@ pub fn micro(amount: &Value) -> Option<u64> {
 }
 
 impl Member {
+    fn secret(&self) -> Option<SecretKey> {
+        let key = std::fs::read_to_string(self.home.join("member.key")).ok()?;
+        SecretKey::from_hex(key.trim()).ok()
+    }
+
     /// Asks, signing the question with the member's own key.
     fn get(&self, path: &str) -> Option<Value> {
-        let key = std::fs::read_to_string(self.home.join("member.key")).ok()?;
-        let key = SecretKey::from_hex(&key).ok()?;
+        let key = self.secret()?;
         let signed = Question::authorization(&key, &self.chain, &format!("GET {path}"), now());
         let asked = agent().get(format!("{}{path}", self.api));
         let mut answer = asked.header("Authorization", signed).call().ok()?;

@@ -30,4 +30,4 @@ pub use ride::{Ride, observation};
 pub use skew::skewed;
 pub use turn::Turn;
 pub use vehicle::{Drive, Source, Vehicle};
-pub use wait::eventually;
+pub use wait::{eventually, seen_within};

@@ -13,17 +13,20 @@ const EVERY: Duration = Duration::from_millis(100);
 /// # Panics
 ///
 /// After `within`, naming `what` was waited for.
-pub fn eventually<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, within: Duration, look: impl FnMut() -> Option<T>) -> T {
+    seen_within(within, look).unwrap_or_else(|| panic!("waited {} s in vain: {what}", within.as_secs()))
+}
+
+/// Looks until there is something to see, and returns it; `None` where there is nothing `within` that time.
+pub fn seen_within<T>(within: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let began = Instant::now();
     loop {
         if let Some(seen) = look() {
-            return seen;
+            return Some(seen);
         }
-        assert!(
-            began.elapsed() < within,
-            "waited {} s in vain: {what}",
-            within.as_secs()
-        );
+        if began.elapsed() >= within {
+            return None;
+        }
         std::thread::sleep(EVERY);
     }
 }
