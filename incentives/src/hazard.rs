@@ -25,7 +25,7 @@ use std::ops::RangeInclusive;
 
 use milepost_wire::output::{Bond, Fate, Item, Output};
 use milepost_wire::state::Ground;
-use milepost_wire::time::Slot;
+use milepost_wire::time::{Epoch, Slot};
 use milepost_wire::{Amount, Cell, KeyId, Kind, Role, Timestamp};
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -63,6 +63,26 @@ impl Claim {
     /// What is locked.
     pub(crate) fn bond(&self) -> Amount {
         sum(self.from_unvested, self.from_balance)
+    }
+}
+
+/// A vehicle's claims that were contradicted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub(crate) struct FalseClaims {
+    count: u8,
+    /// The epoch of the latest.
+    latest: Epoch,
+}
+
+impl FalseClaims {
+    /// With another one in `epoch`. Those before count where the latest of them is not as old as `kept` epochs.
+    fn and_another(self, epoch: Epoch, kept: u32) -> Self {
+        let is_kept = epoch.0.saturating_sub(self.latest.0) < kept.max(1);
+        let before = if is_kept { self.count } else { 0 };
+        Self {
+            count: before.saturating_add(1),
+            latest: self.latest.max(epoch),
+        }
     }
 }
 
@@ -458,7 +478,8 @@ fn give_back(state: &mut State, key: &DangerKey, claim: &Claim) {
 }
 
 /// Half of the bond is burned, half goes in equal parts to the groups that contradict; what does not divide is burned,
-/// too. The second such claim is a ground for quarantine.
+/// too. The second such claim is a ground for quarantine, unless the first is as long ago as pay takes to vest: whoever
+/// drives for years imagines something twice.
 fn forfeit(state: &mut State, key: &DangerKey, bond: Amount, company: &Company, outputs: &mut Vec<Output>) {
     let witnesses = company.contradicting(key.vehicle);
     let bond = bond.micro();
@@ -475,11 +496,13 @@ fn forfeit(state: &mut State, key: &DangerKey, bond: Amount, company: &Company, 
     state.burn(Amount::from_micro(burned));
     outputs.push(moved(state, key, Fate::Burned, Amount::from_micro(burned)));
 
-    let before = state.open.false_claims.get(&key.vehicle).copied().unwrap_or(0);
-    let claims = before.saturating_add(1);
+    let (epoch, ground) = (state.epoch_of_slot(key.slot), Ground::FalseHazard);
+    let before = state.open.false_claims.get(&key.vehicle).copied();
+    let claims = before
+        .unwrap_or_default()
+        .and_another(epoch, state.params().vest_epochs);
     state.open.false_claims.insert(key.vehicle, claims);
-    if u32::from(claims) >= state.params().false_claims_max {
-        let (epoch, ground) = (state.epoch_of_slot(key.slot), Ground::FalseHazard);
+    if u32::from(claims.count) >= state.params().false_claims_max {
         let at = state.slot_due(key.slot, Kind::Hazard);
         let imposed = quarantine::impose(state, key.vehicle, ground, epoch, Moment { at, epoch });
         outputs.extend(imposed);
@@ -641,8 +664,8 @@ mod tests {
         assert!(!story.is_quarantined(0), "once may be a mistake");
     }
 
-    #[test]
-    fn the_second_false_alarm_is_a_ground_for_quarantine() {
+    /// A false alarm of vehicle 0 at the beginning, and one `later` ms later.
+    fn two_false_alarms(later: u64) -> Story {
         let mut story = Story::new(true);
         // It can pay twice.
         story
@@ -651,11 +674,22 @@ mod tests {
         let mut books = story.state.books();
         books.minted = sum(books.minted, Amount::from_micro(BOND));
         story.state.books.insert((), books);
-        story.hear(1_000, &[0], true);
-        story.hear(2_000, &[1, 2, 3], false);
-        story.hear(21_000, &[0], true);
-        story.hear(22_000, &[1, 2, 3], false);
-        story.hear(SETTLED[1], &[], false);
+        for begin in [0, later] {
+            story.hear(begin + 1_000, &[0], true);
+            story.hear(begin + 2_000, &[1, 2, 3], false);
+        }
+        story.hear(later + SETTLED[0], &[], false);
+        assert_eq!(story.balance(0), 0, "both bonds are lost");
+        story
+    }
+
+    #[test]
+    fn the_second_false_alarm_is_a_ground_for_quarantine_within_the_time_that_pay_takes_to_vest() {
+        let params = Params::default();
+        let vested = u64::from(params.vest_epochs) * 40_000;
+        assert!(two_false_alarms(vested - 20_000).is_quarantined(0));
+        assert!(!two_false_alarms(vested).is_quarantined(0));
+        let story = two_false_alarms(20_000);
         assert!(story.is_quarantined(0));
         let id = story.town.keys[0].key_id();
         let ground = |output: &Output| match output {

@@ -221,7 +221,10 @@ mod tests {
     fn a_debt_is_worked_off_or_fades_and_is_kept_by_whom_nobody_judges() {
         let params = Params::default();
         let after = |debt: i64, tally: &Tally| {
-            let standing = Standing { debt, ..start(&params) };
+            let standing = Standing {
+                debt,
+                ..start(&params)
+            };
             after_epoch(&params, standing, tally).debt
         };
         let points = |points| Tally {
@@ -231,7 +234,11 @@ mod tests {
         assert_eq!(after(-1_600, &points(0)), -1_400, "an eighth fades");
         assert_eq!(after(-1_600, &points(-800)), -2_100);
         assert_eq!(after(-1_600, &points(800)), -700);
-        assert_eq!(after(-1_600, &points(2_000)), 0, "what is left is paid, not saved");
+        assert_eq!(
+            after(-1_600, &points(2_000)),
+            0,
+            "what is left is paid, not saved"
+        );
         assert_eq!(after(-1_600, &Tally::default()), -1_600);
         let most = params.debt_max as i64;
         assert_eq!(after(-most, &points(i64::MIN)), -(most - most / 8));

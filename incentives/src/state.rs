@@ -22,7 +22,7 @@ use milepost_wire::{
 };
 
 use crate::genesis::Genesis;
-use crate::hazard::{Claim, DangerKey, WatchKey};
+use crate::hazard::{Claim, DangerKey, FalseClaims, WatchKey};
 use crate::misconduct::Renamed;
 use crate::params::Params;
 use crate::sighting::{ServedKey, Sighting, Spot, Tally, TallyKey, Trace};
@@ -76,8 +76,8 @@ pub(crate) struct Open {
     pub(crate) quarantined_before: Table<KeyId, u8>,
     /// Until when what a vehicle signed can no longer be held against it: its last quarantine's beginning.
     pub(crate) absolved: Table<KeyId, Timestamp>,
-    /// How many of a vehicle's bonded claims of danger were contradicted.
-    pub(crate) false_claims: Table<KeyId, u8>,
+    /// A vehicle's bonded claims of danger that were contradicted.
+    pub(crate) false_claims: Table<KeyId, FalseClaims>,
     /// Claims of danger that are not settled, and their bonds.
     pub(crate) claims: Table<DangerKey, Claim>,
     /// When vehicles last drove by an open danger without claiming it.

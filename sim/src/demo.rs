@@ -508,6 +508,7 @@ fn gather(
         },
         picture: figures::picture(items, world.truth_min_vehicle_s),
         fleets: figures::fleets(&vehicles, &fleets),
+        insiders: Vec::new(),
         rewards: RewardFigures {
             minted: figures::tokens(micro("minted")?),
             vehicles: figures::round6(vehicles.iter().map(|row| row.paid).sum()),

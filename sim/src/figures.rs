@@ -24,6 +24,8 @@ use milepost_obu::finality::Finality;
 use milepost_wire::{Address, Hash};
 use serde::Serialize;
 
+use crate::insider::Conduct;
+
 use self::kinds::{CongestionFigures, HazardFigures, HumidityFigures};
 
 /// The result of a run.
@@ -43,6 +45,9 @@ pub struct Figures {
     pub picture: PictureFigures,
     /// What became of the fleets, in the order of the scenario.
     pub fleets: Vec<FleetFigures>,
+    /// What members got out of meaning ill by vehicles, in the order of the scenario.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub insiders: Vec<InsiderFigures>,
     /// What became of the tokens.
     pub rewards: RewardFigures,
     /// What became of the ledger.
@@ -158,6 +163,25 @@ pub struct FleetFigures {
     pub released: usize,
     /// In which epoch half of the quarantined ones were.
     pub quarantine_epoch_median: Option<f64>,
+}
+
+/// One insider. Amounts in tokens.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct InsiderFigures {
+    /// Which member.
+    pub member: usize,
+    /// What it does.
+    pub conduct: Conduct,
+    /// What it was paid as an operator.
+    pub paid: f64,
+    /// How many vehicles are its rival's.
+    pub rivals: usize,
+    /// What one of these was paid on average.
+    pub rivals_paid_mean: f64,
+    /// What one of the other vehicles was paid on average.
+    pub others_paid_mean: f64,
+    /// How many of the rival's ever were in quarantine.
+    pub rivals_quarantined: usize,
 }
 
 /// What became of the tokens.

@@ -7,14 +7,16 @@
 //! Not covered: lies in consensus ([`crate::fault`]).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use milepost_incentives::State;
 use milepost_wire::transaction::{Action, Transaction};
 use milepost_wire::{Address, Change, Hash, Height, KeyId, ProposalId, SecretKey};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::behaviour::Parameter;
 use crate::rng::Rng;
+use crate::scenario::minutes_ms;
 
 /// A member that does not mean well. In a scenario: `[[insider]]` with `member`, `conduct`, and what else is set.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -33,7 +35,7 @@ pub struct Insider {
 }
 
 /// What an insider does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Conduct {
     /// Claims to have heard whatever any unit heard.
@@ -42,6 +44,17 @@ pub enum Conduct {
     Censor,
     /// Proposes to put a rival's vehicles into quarantine, and approves whoever else does.
     Accuse,
+}
+
+impl fmt::Display for Conduct {
+    /// As a scenario names it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::ForgeReception => "forge_reception",
+            Self::Censor => "censor",
+            Self::Accuse => "accuse",
+        })
+    }
 }
 
 /// A conduct, for people.
@@ -91,6 +104,16 @@ pub fn is_rival(key: usize, rivals_share: f64) -> bool {
 }
 
 impl Insider {
+    /// When it begins.
+    pub fn from_ms(&self) -> u64 {
+        minutes_ms(self.from_minute)
+    }
+
+    /// Whether it has begun by then.
+    pub fn has_begun(&self, now_ms: u64) -> bool {
+        self.from_ms() < now_ms
+    }
+
     /// Whether its unit takes up a report of the vehicle of this number. `within_reach` is whether it could hear it.
     pub fn takes_up(&self, vehicle: usize, within_reach: bool) -> bool {
         match self.conduct {

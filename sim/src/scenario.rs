@@ -170,8 +170,17 @@ pub struct Link {
     pub delay_ms: (u64, u64),
     /// The share of messages that are lost, on the air and between members.
     pub loss: f64,
-    /// How many units hear who is on a road; by default all of them. `milepost-sim attacks` alone knows of it.
+    /// How many units hear who is on a road; by default all of them.
     pub heard_by: Option<usize>,
+}
+
+impl Link {
+    /// Whether a unit hears who is on a road: the road's own unit does, and as many after it as [`Self::heard_by`] says,
+    /// of so many members. Who listens only, hears everybody.
+    pub fn reaches(&self, unit: usize, road: usize, members: usize) -> bool {
+        let after = (unit + members - road % members) % members;
+        unit >= members || after < self.heard_by.unwrap_or(members)
+    }
 }
 
 impl Default for Link {

@@ -13,10 +13,11 @@
 //!
 //! Verdicts on signatures are remembered, since all members ask for the same ones ([`memo`]).
 //!
-//! Every unit hears every vehicle, as units linked by zenoh do. A batch is verified by its author alone: the others
+//! Every unit hears every vehicle, as units linked by zenoh do, unless the scenario says otherwise. A batch is verified by its author alone: the others
 //! share its verified form, since the signatures are the same ones.
 //!
-//! Members may lie, crash, be cut off, and change by their own vote: [`crate::fault`]. After every event, what must hold is checked.
+//! Members may lie, crash, be cut off, and change by their own vote: [`crate::fault`]; they may mean ill by vehicles:
+//! [`crate::insider`]. After every event, what must hold is checked.
 //!
 //! Not covered: zenoh, RocksDB and real time, see [`crate::demo`].
 
@@ -24,6 +25,7 @@ mod beside;
 mod consortium;
 mod disk;
 mod faults;
+mod insiders;
 mod lies;
 mod lines;
 mod member;
@@ -193,6 +195,8 @@ enum Event {
     Slander(usize),
     /// Those who want a change look how far it is.
     Campaign(usize),
+    /// An insider looks whether there is something to ask for.
+    Insider(usize),
     /// A member is restarted with the key that a fault gives it.
     Renewal { member: usize, number: usize },
     /// A member has waited for its disk: what came meanwhile ...
@@ -214,6 +218,8 @@ struct Onboard {
     vehicle: Vehicle,
     driver: Driver,
     journal: MemoryJournal,
+    /// The road on which it looked up last.
+    road: usize,
 }
 
 struct Town<'a> {
@@ -268,11 +274,6 @@ struct Town<'a> {
 
 impl<'a> Town<'a> {
     fn new(scenario: &'a Scenario, seed: u64) -> Result<Self, PlayError> {
-        if !scenario.insider.is_empty() || scenario.link.heard_by.is_some() {
-            let what =
-                "expected neither [[insider]] nor link.heard_by: milepost-sim attacks alone plays them";
-            return Err(FoundingError::Nonsense(what.into()).into());
-        }
         let Founded {
             world,
             companies,
@@ -295,6 +296,7 @@ impl<'a> Town<'a> {
                     vehicle,
                     driver,
                     journal: MemoryJournal::default(),
+                    road: 0,
                 }
             })
             .collect();
@@ -368,6 +370,7 @@ impl<'a> Town<'a> {
         }
         town.look_around();
         town.plan_faults();
+        town.plan_insiders();
         town.plan_sighting(0);
         Ok(town)
     }
@@ -399,6 +402,7 @@ impl<'a> Town<'a> {
             Event::Flood(number) => self.flood(number),
             Event::Slander(number) => self.slander(number),
             Event::Campaign(number) => self.campaign(number),
+            Event::Insider(number) => self.look_after_own(number),
             Event::Renewal { member, number } => self.renew(member, number)?,
             Event::Told { member, input } => self.tell_node(member, input),
             Event::Spoken {

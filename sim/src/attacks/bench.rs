@@ -3,7 +3,7 @@
 //! In: a scenario and a seed. The world, its drivers and their keys are those of the town ([`crate::founding`]); what
 //! they say goes straight into the ledger's [`State`], as the members' units would put it there: blocks of ten seconds,
 //! real signatures, no radio, no consensus. A road is heard by its own unit and by as many after it as
-//! [`crate::scenario::Link::heard_by`] says; insiders' units take up what they like ([`crate::insider`]). So a run takes seconds, and measures the
+//! [`Link::heard_by`] says; insiders' units take up what they like ([`crate::insider`]). So a run takes seconds, and measures the
 //! rules alone. Out: an [`Outcome`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,7 +23,7 @@ use crate::driver::{Deed, Driver};
 use crate::founding::{self, Founded, FoundingError};
 use crate::insider::{Insider, is_rival};
 use crate::known::{Known, Said};
-use crate::scenario::{Scenario, minutes_ms};
+use crate::scenario::{Link, Scenario};
 use crate::world::World;
 
 /// Between two blocks.
@@ -73,7 +73,7 @@ struct Bench {
     road_of: BTreeMap<Cell, usize>,
     genesis: Genesis,
     units: Vec<SecretKey>,
-    heard_by: usize,
+    link: Link,
     insiders: Vec<Insider>,
     state: State,
     slot_ms: u64,
@@ -125,7 +125,7 @@ impl Bench {
                 .map(|(road, on)| (on.cell, road))
                 .collect(),
             state: State::genesis(&genesis),
-            heard_by: scenario.link.heard_by.unwrap_or(member_keys.len()),
+            link: scenario.link,
             insiders: insiders.clone(),
             units: member_keys,
             slot_ms,
@@ -216,16 +216,16 @@ impl Bench {
 
     /// Who does not mean well by now, with the number of its unit.
     fn insiders(&self) -> impl Iterator<Item = &Insider> {
-        let has_begun = |insider: &&Insider| minutes_ms(insider.from_minute) < self.now_ms;
-        self.insiders.iter().filter(has_begun)
+        self.insiders
+            .iter()
+            .filter(|insider| insider.has_begun(self.now_ms))
     }
 
     /// What a member's unit puts into its batch.
     fn heard(&self, unit: usize, sent: &[Sent]) -> Vec<Verified<Report>> {
         let insider = self.insiders().find(|insider| insider.member == unit);
         let takes_up = |sent: &&Sent| {
-            let count = self.units.len();
-            let within_reach = (unit + count - sent.road % count) % count < self.heard_by;
+            let within_reach = self.link.reaches(unit, sent.road, self.units.len());
             insider.map_or(within_reach, |insider| insider.takes_up(sent.key, within_reach))
         };
         sent.iter()

@@ -122,6 +122,7 @@ mod tests {
                 ..PictureFigures::default()
             },
             fleets: fleets(&[], &[("honest".into(), vec![]), ("bias".into(), vec![])]),
+            insiders: Vec::new(),
             rewards: RewardFigures::default(),
             ledger: LedgerFigures::default(),
             faults: BTreeMap::new(),

@@ -82,6 +82,21 @@ impl Figures {
                 ),
             );
         }
+        for insider in &self.insiders {
+            line(
+                "insider",
+                format!(
+                    "member {} {:<15} {:>10.3} tokens; {} rivals' vehicles {:.3} each (others {:.3}), {} quarantined",
+                    insider.member,
+                    insider.conduct,
+                    insider.paid,
+                    insider.rivals,
+                    insider.rivals_paid_mean,
+                    insider.others_paid_mean,
+                    insider.rivals_quarantined
+                ),
+            );
+        }
         if let Some(ratio) = self.honest_ratio() {
             line("", format!("an honest vehicle earned {ratio} as much as a liar"));
         }

@@ -43,6 +43,7 @@ impl Town<'_> {
             reports: self.reports(),
             picture,
             fleets: figures::fleets(&vehicles, &companies),
+            insiders: self.insiders(&vehicles.iter().map(|vehicle| vehicle.paid).collect::<Vec<_>>()),
             rewards: self.rewards(&vehicles),
             ledger: self.ledger(),
             faults: self.struck.clone(),

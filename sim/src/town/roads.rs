@@ -35,15 +35,16 @@ impl Town<'_> {
             slot,
         };
         let now = self.now();
-        let driver = &mut self.vehicles[sighting.vehicle].driver;
-        let told = driver.tell(&self.world, &sighting, now, &known);
+        let onboard = &mut self.vehicles[sighting.vehicle];
+        onboard.road = sighting.road;
+        let told = onboard.driver.tell(&self.world, &sighting, now, &known);
         match told.deed {
             Deed::Nothing => {}
             Deed::Warn { sensed, .. } => self.drive(sighting.vehicle, VehicleInput::Sensed(sensed)),
             Deed::Again => {
                 let count = self.overheard.len() as u64;
                 if let Some(bytes) = self.overheard.get(self.radio.below(count) as usize).cloned() {
-                    self.broadcast(bytes);
+                    self.broadcast(sighting.vehicle, &bytes);
                 }
             }
             Deed::Tell {
@@ -83,7 +84,7 @@ impl Town<'_> {
                         }
                         self.overheard.push_back(bytes.clone());
                     }
-                    self.broadcast(bytes);
+                    self.broadcast(vehicle, &bytes);
                 }
                 VehicleOutput::WakeAt(at) => {
                     self.queue
@@ -95,10 +96,11 @@ impl Town<'_> {
         }
     }
 
-    /// Puts a vehicle's message on the air. Each unit hears it for itself, or does not.
-    pub(super) fn broadcast(&mut self, bytes: Arc<Vec<u8>>) {
+    /// A vehicle puts a message on the air. Each unit hears it for itself, or does not.
+    fn broadcast(&mut self, vehicle: usize, bytes: &Arc<Vec<u8>>) {
         for to in 0..self.members.len() {
-            if let Some(at_us) = self.arrival() {
+            let arrival = self.arrival();
+            if let Some(at_us) = arrival.filter(|_| self.takes_up(to, vehicle)) {
                 self.queue.at(
                     at_us,
                     Event::Report {

@@ -75,6 +75,8 @@ pub(super) struct Watch {
     pub(super) beside: Vec<(u64, Estimate)>,
     /// The closed epochs.
     pub(super) epochs: Vec<EpochClosed>,
+    /// What operators were paid, in micro-tokens.
+    pub(super) operators: BTreeMap<Address, u64>,
     /// Vehicles that ever were in quarantine.
     pub(super) quarantined: BTreeMap<KeyId, Record>,
 }
@@ -124,6 +126,7 @@ impl Watch {
             estimates: Vec::new(),
             beside: Vec::new(),
             epochs: Vec::new(),
+            operators: BTreeMap::new(),
             quarantined: BTreeMap::new(),
         }
     }
@@ -408,6 +411,9 @@ impl Watch {
                 {
                     self.renamed.push((*member, name));
                 }
+            }
+            Output::OperatorPayment { operator, amount, .. } => {
+                *self.operators.entry(*operator).or_default() += amount.micro();
             }
             Output::Withheld { member, .. } => {
                 self.withheld += 1;
