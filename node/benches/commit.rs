@@ -1,17 +1,16 @@
 //! What does it cost to commit a block of a thousand reports to RocksDB, durably?
 
+mod common;
+
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use k256::ecdsa::SigningKey;
-use k256::ecdsa::signature::hazmat::PrehashVerifier;
 use milepost_incentives::{Genesis, Params};
 use milepost_node::VerifiedBatch;
 use milepost_node::ledger::{Contents, Ledger};
 use milepost_node::store::{Commit, Rocks, Store};
 use milepost_wire::transaction::{Enrolment, Role};
-use milepost_wire::{
-    Cell, Certificate, ChainId, Heading, Height, Measure, Member, Members, Observation, Place, Report,
-    SecretKey, Sequence, Signed, Speed, Timestamp,
-};
+use milepost_wire::{Certificate, ChainId, Height, Member, Members, SecretKey, Timestamp};
+
+use common::{report, yardstick};
 
 fn commit(criterion: &mut Criterion) {
     let chain = ChainId::new("bench").expect("an id");
@@ -42,27 +41,14 @@ fn commit(criterion: &mut Criterion) {
             .collect(),
     };
     let now = time.plus(10_000);
-    let heading = Heading::from_degrees(0.0);
-    let report = |(key, index): (&SecretKey, u32)| {
-        let place = Place::from_degrees(44.3 + f64::from(index % 40) * 0.001, 8.8).expect("on the globe");
-        let measure = Measure::Speed(Speed::from_cm_per_s(1_000).expect("slow enough"));
-        let observation = Observation {
-            cell: Cell::at(place, heading),
-            place,
-            heading,
-            age_ms: 0,
-            measure,
-        };
-        let report = Report {
-            version: Report::VERSION,
-            vehicle: key.key_id(),
-            sequence: Sequence(1),
-            sent_at: now,
-            observations: vec![observation; 10],
-        };
-        Signed::sign(report, &chain, key)
-    };
-    let reports: Vec<_> = vehicles.iter().zip(0..).map(report).collect();
+    let reports: Vec<_> = vehicles
+        .iter()
+        .zip(0u32..)
+        .map(|(vehicle, index)| {
+            let latitude = 44.3 + f64::from(index % 40) * 0.001;
+            report(&chain, vehicle, 1, now, (latitude, 10))
+        })
+        .collect();
     let batches: Vec<_> = reports
         .chunks(250)
         .zip(0..)
@@ -83,16 +69,7 @@ fn commit(criterion: &mut Criterion) {
         signatures: Vec::new(),
     };
 
-    let key = SigningKey::from_slice(&[7; 32]).expect("a scalar");
-    let (signature, _) = key.sign_prehash_recoverable(&[9; 32]);
-    let signature: k256::ecdsa::Signature = signature;
-    criterion.bench_function("k256::verify_prehash", |bencher| {
-        bencher.iter(|| {
-            key.verifying_key()
-                .verify_prehash(&[9; 32], &signature)
-                .expect("verifies")
-        });
-    });
+    yardstick(criterion);
     criterion.bench_function("node::build_block/reports=1000", |bencher| {
         bencher.iter(|| ledger.build(member.address(), now, &contents).expect("builds"));
     });

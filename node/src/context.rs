@@ -250,7 +250,7 @@ impl bft::ProposalPart<Context> for Part {
 pub(crate) struct Voter {
     address: Address,
     key: VerifyingKey,
-    pub(crate) power: VotingPower,
+    power: VotingPower,
 }
 
 impl bft::Validator<Context> for Voter {

@@ -16,8 +16,8 @@ use malachite_core::{
 };
 use malachite_signing::{Signer, VerifierExt};
 use malachite_types::{
-    ExtendedCommitCertificate, LinearTimeouts, NilOrVal, Round, SignedVote, Timeout, ValidatorSet as _,
-    Validity, ValueOrigin, ValuePayload, ValueResponse, VoteExtensionPolicy, VoteExtensions, VoteType,
+    ExtendedCommitCertificate, LinearTimeouts, NilOrVal, Round, Timeout, Validity, ValueOrigin, ValuePayload,
+    ValueResponse, VoteExtensionPolicy, VoteExtensions, VoteType,
 };
 use milepost_wire::{Address, Certificate, Equivocation, Hash, Height, Members, SecretKey};
 
@@ -141,19 +141,18 @@ impl Engine {
         number(self.state.round())
     }
 
-    /// Whether a quorum has precommitted nothing in this round, so that it decides nothing any more.
-    pub(crate) fn is_given_up(&self) -> bool {
-        let voters = self.state.validator_set();
-        let Some(votes) = self.state.driver.votes().per_round(self.state.round()) else {
-            return false;
-        };
-        let nothing = votes
-            .received_votes()
-            .iter()
-            .filter(|vote| vote.kind == VoteType::Precommit && vote.value == NilOrVal::Nil);
-        let power =
-            |vote: &SignedVote<Context>| voters.get_by_address(&vote.voter).map_or(0, |voter| voter.power);
-        3 * nothing.map(power).sum::<u64>() > 2 * voters.total_voting_power()
+    /// Whose turn it is to propose in this round.
+    pub(crate) fn proposer(&self) -> Address {
+        self.state.get_proposer(self.state.height(), self.state.round()).0
+    }
+
+    /// Who has precommitted nothing in this round. Where they are a quorum, it decides nothing any more.
+    pub(crate) fn gave_up(&self) -> impl Iterator<Item = Address> {
+        let votes = self.state.driver.votes().per_round(self.state.round());
+        let votes = votes.into_iter().flat_map(|votes| votes.received_votes());
+        votes
+            .filter(|vote| vote.kind == VoteType::Precommit && vote.value == NilOrVal::Nil)
+            .map(|vote| vote.voter.0)
     }
 
     /// Starts a height; after a restart, `entries` are what its log holds, and are replayed.

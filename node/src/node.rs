@@ -24,6 +24,7 @@ mod settings;
 mod withheld;
 
 pub use clock::ClockError;
+pub(crate) use patience::PRESENT_MAX;
 pub use readings::Readings;
 pub use settings::Settings;
 

@@ -12,11 +12,11 @@ use malachite_types::TimeoutKind;
 use milepost_wire::Address;
 
 use super::Node;
-use crate::context::{Voters, number, proposer};
+use crate::context::number;
 use crate::store::Store;
 
 /// So many present units are remembered; a consortium has far fewer.
-const PRESENT_MAX: usize = 4_096;
+pub(crate) const PRESENT_MAX: usize = 4_096;
 
 impl<S: Store> Node<S> {
     pub(super) fn note_presence(&mut self, unit: Address, is_present: bool) {
@@ -34,14 +34,15 @@ impl<S: Store> Node<S> {
         }
         let round = self.engine.round();
         let (now, absent_at) = (self.now.mono_ms, self.now.mono_ms + self.settings.absent_ms);
-        let (in_vain, given_up) = (self.waits_in_vain(round), self.engine.is_given_up());
-        for (timeout, at) in &mut self.timers {
+        for nth in 0..self.timers.len() {
+            let timeout = self.timers[nth].0;
             let latest = match timeout.kind {
                 _ if number(timeout.round) != round => continue,
-                TimeoutKind::Propose if in_vain => absent_at,
-                TimeoutKind::Precommit if given_up => now,
+                TimeoutKind::Propose if self.waits_in_vain(round) => absent_at,
+                TimeoutKind::Precommit if self.is_quorum(self.engine.gave_up()) => now,
                 _ => continue,
             };
+            let at = &mut self.timers[nth].1;
             *at = latest.min(*at);
         }
     }
@@ -49,11 +50,10 @@ impl<S: Store> Node<S> {
     /// Whether the proposer of `round` is not there, has proposed nothing, and a quorum is there without it.
     fn waits_in_vain(&self, round: u32) -> bool {
         let members = self.members();
-        let power = |address: &Address| members.get(address).map_or(0, |member| member.power);
-        if round as usize >= members.iter().count() || power(&self.me) == 0 {
+        if round as usize >= members.iter().count() || members.get(&self.me).is_none() {
             return false;
         }
-        let turn = proposer(&Voters::of(members), self.next(), round);
+        let turn = self.engine.proposer();
         if turn == self.me || self.present.contains(&turn) {
             return false;
         }
@@ -64,6 +64,13 @@ impl<S: Store> Node<S> {
             .flatten()
             .any(|named| named.round == round);
         let others = self.present.iter().filter(|unit| **unit != self.me);
-        !has_proposed && members.is_quorum(power(&self.me) + others.map(power).sum::<u64>())
+        !has_proposed && self.is_quorum(others.copied().chain([self.me]))
+    }
+
+    /// Whether these are a quorum of the members, by their power. Who is no member counts for nothing.
+    fn is_quorum(&self, units: impl Iterator<Item = Address>) -> bool {
+        let members = self.members();
+        let powers = units.filter_map(|unit| Some(members.get(&unit)?.power));
+        members.is_quorum(powers.sum())
     }
 }

@@ -12,10 +12,8 @@ use zenoh::Session;
 use zenoh::sample::SampleKind;
 
 use super::Shared;
-use crate::node::Input;
+use crate::node::{Input, PRESENT_MAX};
 
-/// So many present units are kept track of.
-const PRESENT_MAX: usize = 4_096;
 /// How long it takes until a full queue is tried again with what must not be lost.
 const RETRY: Duration = Duration::from_millis(20);
 
