@@ -24,9 +24,8 @@ use milepost_obu::finality::Finality;
 use milepost_wire::{Address, Hash};
 use serde::Serialize;
 
-use crate::insider::Conduct;
-
 use self::kinds::{CongestionFigures, HazardFigures, HumidityFigures};
+use crate::insider::Conduct;
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]

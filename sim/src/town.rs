@@ -13,8 +13,8 @@
 //!
 //! Verdicts on signatures are remembered, since all members ask for the same ones ([`memo`]).
 //!
-//! Every unit hears every vehicle, as units linked by zenoh do, unless the scenario says otherwise. A batch is verified by its author alone: the others
-//! share its verified form, since the signatures are the same ones.
+//! Every unit hears every vehicle, as units linked by zenoh do, unless the scenario says otherwise. A batch is verified by
+//! its author alone: the others share its verified form, since the signatures are the same ones.
 //!
 //! Members may lie, crash, be cut off, and change by their own vote: [`crate::fault`]; they may mean ill by vehicles:
 //! [`crate::insider`]. After every event, what must hold is checked.

@@ -3,8 +3,8 @@
 //! In: a scenario and a seed. The world, its drivers and their keys are those of the town ([`crate::founding`]); what
 //! they say goes straight into the ledger's [`State`], as the members' units would put it there: blocks of ten seconds,
 //! real signatures, no radio, no consensus. A road is heard by its own unit and by as many after it as
-//! [`Link::heard_by`] says; insiders' units take up what they like ([`crate::insider`]). So a run takes seconds, and measures the
-//! rules alone. Out: an [`Outcome`].
+//! [`Link::heard_by`] says; insiders' units take up what they like ([`crate::insider`]). So a run takes seconds, and measures
+//! the rules alone. Out: an [`Outcome`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -17,7 +17,10 @@ const LOOK_US: u64 = 700_000;
 impl Town<'_> {
     pub(super) fn plan_insiders(&mut self) {
         for (number, insider) in self.scenario.insider.iter().enumerate() {
-            self.queue.at(insider.from_ms() * 1000, Event::Insider(number));
+            let from_ms = insider.from_ms();
+            if from_ms < self.world.duration_ms {
+                self.queue.at(from_ms * 1000, Event::Insider(number));
+            }
         }
     }
 
