@@ -73,10 +73,3 @@ fn two_accusers_of_four_hold_nobody_and_three_hold_whom_they_like() {
     let three = three.figures(&play(&attack("accuse, two", 0)), SETTING.epochs);
     assert!(three[&Figure::HonestEverQuarantined] > 0.02, "{three:?}");
 }
-
-#[test]
-fn a_town_of_units_and_nodes_refuses_what_the_bench_alone_can_play() {
-    let scenario = Scenario::parse(&attack("censor", 1), "test").expect("a scenario");
-    let error = milepost_sim::town::play(&scenario, 1, |_| ()).expect_err("it is not built there");
-    assert!(error.to_string().contains("[[insider]]"), "{error}");
-}

@@ -162,16 +162,16 @@ fn a_replayed_report_earns_nothing() {
 
 /// The control of the control: a disk that forgets what consensus logged lets a member vote twice, and the watch
 /// sees it.
-/// A town that one member means ill by, where each road is heard by so many of its four units.
-fn with_insider(heard_by: usize, conduct: &str) -> Figures {
-    let insider = match conduct {
-        "" => String::new(),
-        _ => format!("[[insider]]\nmember = 0\nconduct = \"{conduct}\"\nrivals_share = 0.3\n"),
-    };
+/// A town that its first members mean ill by, where each road is heard by so many of its four units.
+fn with_insiders(heard_by: usize, conducts: &[&str]) -> Figures {
+    let insiders = conducts.iter().enumerate().map(|(member, conduct)| {
+        format!("[[insider]]\nmember = {member}\nconduct = \"{conduct}\"\nrivals_share = 0.3\n")
+    });
+    let insiders: String = insiders.collect();
     let reach = format!("loss = 0.02\nheard_by = {heard_by}");
     let text = SMALL.replace("loss = 0.02", &reach);
     let played = play(
-        &format!("{text}\n[[fleet]]\ncount = 40\nbehaviour = \"honest\"\n{insider}"),
+        &format!("{text}\n[[fleet]]\ncount = 40\nbehaviour = \"honest\"\n{insiders}"),
         5,
     );
     assert!(played.figures.invariants.all(), "{:?}", played.broken);
@@ -180,33 +180,35 @@ fn with_insider(heard_by: usize, conduct: &str) -> Figures {
 
 #[test]
 fn who_censors_a_rivals_vehicles_hurts_them_where_it_alone_hears_them() {
-    let [clean, shared, alone] =
-        [(2, ""), (2, "censor"), (1, "censor")].map(|(heard_by, conduct)| with_insider(heard_by, conduct));
+    let clean = with_insiders(2, &[]);
+    let [shared, alone] = [2, 1].map(|heard_by| with_insiders(heard_by, &["censor"]));
     assert_eq!(clean.insiders, []);
-    assert_eq!(clean.reports.heard, clean.reports.sent, "two units hear each");
     assert_eq!(
         shared.reports.heard, shared.reports.sent,
         "another unit took them up"
     );
     let insider = &alone.insiders[0];
-    assert!(
-        insider.rivals > 0 && insider.rivals_paid_mean < insider.others_paid_mean,
-        "{insider:?}"
-    );
+    assert!(insider.rivals_paid_mean < insider.others_paid_mean, "{insider:?}");
     assert!(alone.reports.heard < alone.reports.sent);
 }
 
 #[test]
-fn who_claims_to_have_heard_everything_earns_more_as_an_operator_and_who_accuses_alone_has_nobody_held() {
-    let [honest, forges, accuses] = ["", "forge_reception", "accuse"].map(|conduct| with_insider(1, conduct));
-    let operators = |figures: &Figures| figures.rewards.operators;
-    let fair = operators(&honest) / honest.members.len() as f64;
-    let (forger, accuser) = (&forges.insiders[0], &accuses.insiders[0]);
-    assert!(forger.paid > fair, "{} of {}", forger.paid, operators(&forges));
-    assert!(accuser.rivals > 0);
-    assert_eq!(accuser.rivals_quarantined, 0, "one vote of four");
+fn who_claims_to_have_heard_everything_is_paid_more_than_its_share_as_an_operator() {
+    let forges = with_insiders(1, &["forge_reception"]);
+    let fair = forges.rewards.operators / forges.members.len() as f64;
+    let forger = &forges.insiders[0];
+    assert!(forger.paid > 1.1 * fair, "{} of {fair}", forger.paid);
 }
 
+#[test]
+fn one_accuser_of_four_has_nobody_held_and_three_have_whom_they_like() {
+    let held = |accusers| with_insiders(4, &vec!["accuse"; accusers]).insiders[0].rivals_quarantined;
+    assert_eq!(held(1), 0);
+    assert!(held(3) > 0);
+}
+
+/// The control of the control: a disk that forgets what consensus logged lets a member vote twice, and the watch
+/// sees it.
 #[test]
 fn a_disk_that_forgets_is_found_out_in_some_seed() {
     let crashes: String = (0..40)
